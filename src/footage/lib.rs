@@ -1,0 +1,11 @@
+//! Footage on its way from recorders to clients: the GOP store, the read-through fetch and the
+//! timeline walker.
+//!
+//! ONVIF Streaming 6.3, 6.5.4, 6.6, 6.8, 6.9: the marks of the replay extension and the rules where
+//! playback starts are computed here and property-tested without a socket.
+
+mod plan;
+mod ports;
+
+pub use plan::{Delivery, FrameFilter, FrameStream, Marks, PlayPlan, Timeline};
+pub use ports::{Coverage, Gop, GopKey, MediaStore};

@@ -1,0 +1,1 @@
+//! Parameter sets and framing of each encoding, one file each.
