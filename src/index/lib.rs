@@ -4,8 +4,11 @@
 //! [`Snapshot`]s answer. Spans are answered from memory by every implementation: PLAY, seek,
 //! summaries and coverage never wait for a database.
 
+mod catalog;
 pub mod contract;
+mod control;
 mod memory;
+mod net;
 mod query;
 mod spans;
 
@@ -18,12 +21,15 @@ use dvrgate_model::{
 };
 use futures::future::BoxFuture;
 
+pub use catalog::Catalog;
+pub use control::{MemoryControl, check_version};
 pub use memory::MemoryIndex;
+pub use net::{Net, SegmentChange, live_range};
 pub use query::{
     EventCursor, EventSelect, Page, Scope, SegmentCursor, SegmentSelect, SpanCursor, SpanQuery,
     StateQuery, Summary,
 };
-pub use spans::SpanMap;
+pub use spans::{SpanMap, TrackEdit, merged};
 
 /// Writes, and opens snapshots.
 pub trait Index: Debug + Send + Sync {
@@ -31,12 +37,14 @@ pub trait Index: Debug + Send + Sync {
     /// batch again changes nothing.
     fn apply(&self, batch: Batch) -> BoxFuture<'_, Result<Applied>>;
 
-    /// A view that does not change while it is held. Cheap.
+    /// The state after the last batch that was applied. Cheap.
     fn snapshot(&self) -> Arc<dyn Snapshot>;
 }
 
-/// A consistent view. Calls marked *memory* return at once; the others may block on a database and
-/// are made through [`blocking`].
+/// A view. Calls marked *memory* return at once and do not change while the snapshot is held; the
+/// others may block on a database and are made through [`blocking`]. Each of those is consistent
+/// in itself and answers from the snapshot's state or a later one; pages are joined by key-set
+/// cursors, so what did not move is neither repeated nor skipped.
 pub trait Snapshot: Debug + Send + Sync {
     /// Recordings of the scope, by token. *Memory.*
     fn recordings(&self, scope: &Scope) -> Result<Vec<Arc<Recording>>>;
@@ -51,14 +59,15 @@ pub trait Snapshot: Debug + Send + Sync {
     fn segments(&self, select: &SegmentSelect) -> Result<Page<Segment, SegmentCursor>>;
 
     /// The segments of a track that hold or, in a gap, surround an instant: at most one that ends
-    /// at or before `t`, those that contain `t`, and at most one that starts after it.
+    /// at or before `t` (the last), those that contain `t`, and at most one that starts after it
+    /// (the first), by start. Segments that are gone or empty do not count.
     fn segments_around(&self, track: &TrackToken, t: Utc) -> Result<Vec<Segment>>;
 
     /// Events.
     fn events(&self, select: &EventSelect) -> Result<Page<RecordingEvent, EventCursor>>;
 
     /// For each property (topic, recording, track and source items) its last event at or before an
-    /// instant: what virtual start-state events are made of (Recording Search 5.18).
+    /// instant, by time: what virtual start-state events are made of (Recording Search 5.18).
     fn state_at(&self, query: &StateQuery) -> Result<Vec<RecordingEvent>>;
 
     /// The clock of a recorder; a map with only a fallback where nothing was measured. *Memory.*
@@ -145,7 +154,7 @@ where
     T: Send + 'static,
     F: FnOnce(&dyn Snapshot) -> Result<T> + Send + 'static,
 {
-    tokio::task::spawn_blocking(move || f(&*snapshot)).await.map_err(|e| {
-        dvrgate_model::Error::internal("a query on the index panicked").because(e)
-    })?
+    tokio::task::spawn_blocking(move || f(&*snapshot))
+        .await
+        .map_err(|e| dvrgate_model::Error::internal("a query on the index panicked").because(e))?
 }

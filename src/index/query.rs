@@ -4,7 +4,8 @@
 //! an item that did not move, and no database cursor outlives a request.
 
 use dvrgate_model::{
-    Direction, EventId, RecordingToken, SegmentId, SegmentState, Topic, TrackToken, Utc, UtcRange,
+    Direction, EventId, RecordingEvent, RecordingToken, Segment, SegmentId, SegmentState, Topic,
+    TrackToken, Utc, UtcRange,
 };
 
 /// Which recordings.
@@ -44,7 +45,7 @@ pub struct SpanQuery {
     pub range: UtcRange,
     /// By start ascending, or descending.
     pub direction: Direction,
-    /// At most this many.
+    /// At most this many; 0 is taken as 1.
     pub limit: usize,
     /// After this one.
     pub after: Option<SpanCursor>,
@@ -65,7 +66,7 @@ pub struct SegmentSelect {
     pub states: Option<Vec<SegmentState>>,
     /// Ascending or descending.
     pub direction: Direction,
-    /// At most this many.
+    /// At most this many; 0 is taken as 1.
     pub limit: usize,
     /// After this one.
     pub after: Option<SegmentCursor>,
@@ -82,6 +83,13 @@ pub struct SegmentCursor {
     pub id: SegmentId,
 }
 
+impl SegmentCursor {
+    /// The key of that segment.
+    pub fn of(segment: &Segment) -> Self {
+        Self { start: segment.start.utc, track: segment.track.clone(), id: segment.id }
+    }
+}
+
 /// Events, ordered by (time, id).
 #[derive(Clone, Debug)]
 pub struct EventSelect {
@@ -96,7 +104,7 @@ pub struct EventSelect {
     pub topics: Option<Vec<Topic>>,
     /// Ascending or descending.
     pub direction: Direction,
-    /// At most this many.
+    /// At most this many; 0 is taken as 1.
     pub limit: usize,
     /// After this one.
     pub after: Option<EventCursor>,
@@ -109,6 +117,13 @@ pub struct EventCursor {
     pub time: Utc,
     /// Its id.
     pub id: EventId,
+}
+
+impl EventCursor {
+    /// The key of that event.
+    pub fn of(event: &RecordingEvent) -> Self {
+        Self { time: event.at.utc, id: event.id }
+    }
 }
 
 /// States of properties at an instant.
