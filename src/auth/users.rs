@@ -1,0 +1,171 @@
+//! Users and their levels (ONVIF Core 5.9.4.2).
+
+use std::fmt;
+use std::sync::Arc;
+
+use dvrgate_model::{Error, Result};
+use zeroize::Zeroizing;
+
+/// What a user may do; the access classes of each operation are compared with it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Level {
+    /// Everything.
+    Administrator,
+    /// Everything but the configuration of the system.
+    Operator,
+    /// Looking only.
+    User,
+    /// Nobody has shown credentials.
+    Anonymous,
+}
+
+impl Level {
+    /// The word of the `tt:UserLevel` enumeration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Level::Administrator => "Administrator",
+            Level::Operator => "Operator",
+            Level::User => "User",
+            Level::Anonymous => "Anonymous",
+        }
+    }
+}
+
+/// A password. `Debug` prints nothing of it, and its memory is wiped when it is dropped.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes the text as it is.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(Zeroizing::new(text.into()))
+    }
+
+    /// The text, for hashing. Named so that it stands out in a review.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
+/// One account.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// As typed at log-in; case matters.
+    pub name: String,
+    /// What it may do.
+    pub level: Level,
+    /// Its password. Kept in the clear in memory, because both digests need it.
+    pub password: Secret,
+}
+
+/// All accounts. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Users(Arc<[User]>);
+
+impl Users {
+    /// Refuses two users of one name, empty names, and users of the anonymous level (ONVIF Core
+    /// 5.9.4.2 forbids them).
+    pub fn new(users: Vec<User>) -> Result<Self> {
+        for (i, user) in users.iter().enumerate() {
+            if user.name.is_empty() || user.name.len() > MAX_NAME_BYTES {
+                return Err(Error::invalid(format!(
+                    "a user's name must have 1 to {MAX_NAME_BYTES} bytes, not {}",
+                    user.name.len()
+                )));
+            }
+            if user.level == Level::Anonymous {
+                return Err(Error::invalid(format!("user {:?} cannot be anonymous", user.name)));
+            }
+            if users[..i].iter().any(|other| other.name == user.name) {
+                return Err(Error::invalid(format!("user {:?} is there twice", user.name)));
+            }
+        }
+        Ok(Self(users.into()))
+    }
+
+    /// By name.
+    pub fn get(&self, name: &str) -> Option<&User> {
+        self.0.iter().find(|u| u.name == name)
+    }
+
+    /// In the order of the configuration.
+    pub fn iter(&self) -> impl Iterator<Item = &User> {
+        self.0.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nobody can log in.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Who a request comes from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Identity {
+    /// The user's name; empty for anonymous.
+    pub name: Arc<str>,
+    /// What it may do.
+    pub level: Level,
+}
+
+impl Identity {
+    /// Nobody has shown credentials.
+    pub fn anonymous() -> Self {
+        Self { name: Arc::from(""), level: Level::Anonymous }
+    }
+}
+
+impl From<&User> for Identity {
+    fn from(user: &User) -> Self {
+        Self { name: Arc::from(user.name.as_str()), level: user.level }
+    }
+}
+
+/// The longest user name.
+pub const MAX_NAME_BYTES: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str, level: Level) -> User {
+        User { name: name.into(), level, password: "pw-of-user".into() }
+    }
+
+    #[test]
+    fn debug_hides_the_password() {
+        let users = Users::new(vec![user("admin", Level::Administrator)]).unwrap();
+        let text = format!("{users:?}");
+        assert!(text.contains("admin") && !text.contains("pw-of-user"), "{text}");
+    }
+
+    #[test]
+    fn twins_anonymous_and_nameless_users_are_refused() {
+        for bad in [
+            vec![user("a", Level::User), user("a", Level::Operator)],
+            vec![user("a", Level::Anonymous)],
+            vec![user("", Level::User)],
+            vec![user(&"x".repeat(MAX_NAME_BYTES + 1), Level::User)],
+        ] {
+            assert!(Users::new(bad).is_err());
+        }
+        assert!(Users::new(vec![user("a", Level::User), user("A", Level::User)]).is_ok());
+    }
+}
