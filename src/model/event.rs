@@ -80,7 +80,7 @@ impl Items {
     /// `name=value` joined by `;` with `\` before `\`, `;` and `=`: how the index stores a list.
     pub fn encode(list: &[Item]) -> String {
         let mut out = String::new();
-        let mut escape = |text: &str, out: &mut String| {
+        let escape = |text: &str, out: &mut String| {
             for c in text.chars() {
                 if matches!(c, '\\' | ';' | '=') {
                     out.push('\\');
@@ -182,7 +182,12 @@ pub struct RecordingEvent {
 impl RecordingEvent {
     /// The id of an event with these contents. `when` is the source time's text, or for derived
     /// events the UTC microseconds as text.
-    pub fn derive_id(recording: &RecordingToken, topic: &Topic, items: &Items, when: &str) -> EventId {
+    pub fn derive_id(
+        recording: &RecordingToken,
+        topic: &Topic,
+        items: &Items,
+        when: &str,
+    ) -> EventId {
         let (source, data) = (Items::encode(&items.source), Items::encode(&items.data));
         EventId(fnv64(&[
             recording.as_str().as_bytes(),

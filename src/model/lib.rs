@@ -22,11 +22,11 @@ pub use id::{
     ChannelId, DeviceId, RecordingToken, SegmentId, StreamKind, SyncRunId, TrackToken, Vendor,
 };
 pub use recording::{
-    Channel, DeviceRecord, DeviceState, Identity, Origin, Recording, RecordingStatus, SourceInformation,
-    Track,
+    Channel, DeviceRecord, DeviceState, Identity, Origin, Recording, RecordingStatus,
+    SourceInformation, Track,
 };
 pub use segment::{Locator, Reason, Segment, SegmentState, Span};
 pub use time::{
-    Basis, Civil, ClockEpoch, ClockEpochId, ClockMap, ClockReading, Convention, Direction, Hint, SourceRange,
-    SourceTime, Stamp, Utc, UtcRange, ZoneClaim, ZoneRule, ZoneTrust,
+    Basis, Civil, ClockEpoch, ClockEpochId, ClockMap, ClockReading, Convention, Direction, Hint,
+    SourceRange, SourceTime, Stamp, Utc, UtcRange, ZoneClaim, ZoneRule, ZoneTrust,
 };

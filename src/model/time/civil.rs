@@ -85,9 +85,8 @@ impl Civil {
         let b = text.as_bytes();
         let num = |from: usize, len: usize| -> Option<u32> {
             let part = b.get(from..from + len)?;
-            part.iter().try_fold(0u32, |n, d| {
-                d.is_ascii_digit().then(|| n * 10 + u32::from(d - b'0'))
-            })
+            part.iter()
+                .try_fold(0u32, |n, d| d.is_ascii_digit().then(|| n * 10 + u32::from(d - b'0')))
         };
         let at = |i: usize| b.get(i).copied();
         if at(4) != Some(b'-') || at(7) != Some(b'-') || at(13) != Some(b':') {

@@ -170,8 +170,7 @@ impl ClockEpoch {
 
     /// Offset of the recorder's clock at that instant.
     pub fn offset_at(&self, utc: Utc) -> i64 {
-        let age =
-            utc.since_us(self.measured_at).clamp(-MAX_EXTRAPOLATION_US, MAX_EXTRAPOLATION_US);
+        let age = utc.since_us(self.measured_at).clamp(-MAX_EXTRAPOLATION_US, MAX_EXTRAPOLATION_US);
         self.offset_us + (i128::from(age) * i128::from(self.drift_ppb) / 1_000_000_000) as i64
     }
 
@@ -303,7 +302,9 @@ impl ClockMap {
         let newest = self.newest();
         match (newest.trust, t.zone) {
             (ZoneTrust::WallClock, _) | (ZoneTrust::Claimed, ZoneClaim::Utc) => t.civil,
-            (ZoneTrust::Claimed, ZoneClaim::Offset(s)) => t.civil.plus_us(-i64::from(s) * 1_000_000),
+            (ZoneTrust::Claimed, ZoneClaim::Offset(s)) => {
+                t.civil.plus_us(-i64::from(s) * 1_000_000)
+            }
             (ZoneTrust::Claimed, ZoneClaim::None) => match newest.zone.instants(t.civil) {
                 Instants::One(a) | Instants::Two(a, _) | Instants::None(a, _) => {
                     Civil::from_micros_as_if_utc(a.micros())

@@ -14,7 +14,9 @@ mod utc;
 mod zone;
 
 pub use civil::Civil;
-pub use clock::{Basis, ClockEpoch, ClockEpochId, ClockMap, ClockReading, Convention, Hint, Stamp, ZoneTrust};
+pub use clock::{
+    Basis, ClockEpoch, ClockEpochId, ClockMap, ClockReading, Convention, Hint, Stamp, ZoneTrust,
+};
 pub use source::{SourceRange, SourceTime, ZoneClaim};
 pub use utc::{Direction, Utc, UtcRange};
 pub use zone::ZoneRule;

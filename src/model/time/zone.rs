@@ -73,7 +73,11 @@ impl ZoneRule {
             let abs = next() * 3600 + next() * 60 + next();
             return Self::fixed(if offset.starts_with('-') { -abs } else { abs });
         }
-        if text.contains(',') { Self::posix(text) } else { Self::iana(text).or_else(|_| Self::posix(text)) }
+        if text.contains(',') {
+            Self::posix(text)
+        } else {
+            Self::iana(text).or_else(|_| Self::posix(text))
+        }
     }
 
     /// The rule as text: `UTC`, `UTC+05:30`, an IANA name or a POSIX rule.
