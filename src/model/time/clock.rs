@@ -189,7 +189,7 @@ impl ClockEpoch {
     }
 
     /// From the recorder's own UTC (wall clock with the zone taken off) to UTC.
-    pub(crate) fn from_device_utc(&self, device_utc: Utc) -> Utc {
+    pub(crate) fn device_to_utc(&self, device_utc: Utc) -> Utc {
         // offset_at is a function of the result; drift is below 1e-3, so two steps reach 1 µs.
         let mut utc = device_utc.plus_us(-self.offset_us);
         for _ in 0..3 {
@@ -221,16 +221,14 @@ impl ClockEpoch {
         };
         let us = t.civil.micros_as_if_utc();
         let (utc, extra) = match claimed {
-            Some(s) => (self.from_device_utc(Utc::from_micros(us - s * 1_000_000)), 0),
+            Some(s) => (self.device_to_utc(Utc::from_micros(us - s * 1_000_000)), 0),
             None => match self.zone.instants(t.civil) {
-                Instants::One(a) => (self.from_device_utc(a), 0),
-                Instants::Two(a, b) => {
-                    choose(self.from_device_utc(a), self.from_device_utc(b), hint)
-                }
+                Instants::One(a) => (self.device_to_utc(a), 0),
+                Instants::Two(a, b) => choose(self.device_to_utc(a), self.device_to_utc(b), hint),
                 // A reading that the rule says cannot be: the recorder did not apply the change
                 // (yet). Its clock went on by the rule before; the other reading bounds the error.
                 Instants::None(before, after) => {
-                    (self.from_device_utc(before), before.since_us(after).unsigned_abs())
+                    (self.device_to_utc(before), before.since_us(after).unsigned_abs())
                 }
             },
         };
@@ -340,7 +338,7 @@ impl ClockMap {
             let mut points = vec![read(range.start()), read(range.end())];
             // Around a change of offset the clock shows readings beyond both ends.
             for (at, _, _) in epoch.zone.changes(range) {
-                let at = epoch.from_device_utc(at);
+                let at = epoch.device_to_utc(at);
                 points.push(read(at.plus_us(-1)).plus_us(1));
                 points.push(read(at));
             }
