@@ -104,10 +104,30 @@ pub struct ControlSupport {
 pub struct DeviceLimits {
     /// Control requests per second.
     pub requests_per_second: f64,
-    /// Control requests at the same time.
+    /// Control requests at the same time. Fewer are made where that many refusals in a row could
+    /// lock us out.
     pub parallel_requests: usize,
     /// Refused log-ins before it locks us out; at most one less is ever spent.
     pub logins_before_lockout: usize,
+}
+
+impl DeviceLimits {
+    /// These limits where the given ones are not lower still.
+    #[must_use]
+    pub fn lowered(
+        self,
+        requests_per_second: Option<f64>,
+        parallel_requests: Option<usize>,
+        logins_before_lockout: Option<usize>,
+    ) -> Self {
+        let least = |ours: usize, theirs: Option<usize>| theirs.map_or(ours, |t| t.min(ours));
+        Self {
+            requests_per_second: requests_per_second
+                .map_or(self.requests_per_second, |r| r.min(self.requests_per_second)),
+            parallel_requests: least(self.parallel_requests, parallel_requests),
+            logins_before_lockout: least(self.logins_before_lockout, logins_before_lockout),
+        }
+    }
 }
 
 impl Default for DeviceLimits {
