@@ -1,2 +1,4 @@
 //! (being written)
+mod session;
+mod topic;
 pub mod xpath;
