@@ -1,9 +1,18 @@
 //! Containers that recorders send: engines that take bytes and give access units.
 
+mod clock90k;
+mod elementary;
+mod pes;
+pub mod ps;
+pub mod ts;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use dvrgate_model::{Civil, CodecParams, FrameKind, MediaTime, Result, TrackKind};
+
+pub use clock90k::RATE_HZ;
+pub use elementary::MAX_UNIT_BYTES;
 
 /// Takes a byte stream in pieces of any size and gives access units.
 ///
@@ -65,4 +74,23 @@ pub struct Unit {
     pub frame: FrameKind,
     /// The bytes.
     pub data: Bytes,
+}
+
+/// CRC-32 of ISO/IEC 13818-1 annex A; 0 over data that ends with its own checksum.
+pub(crate) fn crc32(data: &[u8]) -> u32 {
+    const POLYNOMIAL: u32 = 0x04c1_1db7;
+    data.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte) << 24, |crc, _| {
+            crc << 1 ^ if crc >> 31 == 1 { POLYNOMIAL } else { 0 }
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn crc_of_a_known_text() {
+        // CRC-32/MPEG-2 check value.
+        assert_eq!(super::crc32(b"123456789"), 0x0376_e6e7);
+    }
 }
