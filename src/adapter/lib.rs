@@ -2,13 +2,14 @@
 //!
 //! An [`Adapter`] returns what the recorder said, in the recorder's time and codes. It computes no
 //! UTC time and no ONVIF topic: that is done once, in `sync` and `footage`, through the clock map
-//! and the mapping. Around every adapter stand the [`layers`]: trace, deadline, govern, retry,
-//! gate (and, in tests, faults). An adapter opens no socket itself: [`Cx`] brings the transports.
+//! and the mapping. Around every adapter stand the [`layers`]: trace, health, gate, deadline,
+//! govern, retry (and, in tests, faults). An adapter opens no socket itself: [`Cx`] brings the transports.
 
 pub mod capability;
 pub mod contract;
 pub mod cx;
 pub mod device;
+pub mod health;
 pub mod layers;
 pub mod mapping;
 pub mod transport;
@@ -23,5 +24,6 @@ pub use contract::{
     SegmentQuery, SourceEvent, SourceSegment, UnitStream,
 };
 pub use cx::{Cx, Priority};
-pub use device::Device;
+pub use device::{Device, DeviceOptions};
+pub use health::Health;
 pub use mapping::Mapping;

@@ -3,12 +3,13 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio::net::TcpStream;
 use ::tokio::time;
-use dvrgate_model::{Error, ErrorKind, Result};
+use dvrgate_model::ports::Clock;
+use dvrgate_model::{Error, ErrorKind, Result, Utc};
 
 use crate::Cx;
 
@@ -121,5 +122,20 @@ impl AsyncWrite for Counted {
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<std::io::Result<()>> {
         std::pin::Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// The clocks of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn utc(&self) -> Utc {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Utc::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    fn now(&self) -> Instant {
+        now()
     }
 }
