@@ -12,6 +12,8 @@ pub mod jpeg;
 pub mod mpeg4;
 pub mod rfc6381;
 mod sets;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use dvrgate_model::Codec;
 

@@ -4,6 +4,8 @@ mod clock90k;
 mod elementary;
 mod pes;
 pub mod ps;
+#[cfg(test)]
+pub(crate) mod testmux;
 pub mod ts;
 
 use std::sync::Arc;
