@@ -109,9 +109,18 @@ pub(crate) fn units(items: &[Demuxed]) -> Vec<&Unit> {
     items.iter().filter_map(|d| if let Demuxed::Unit(u) = d { Some(u) } else { None }).collect()
 }
 
-/// Everything in a form that compares.
+/// Everything in a form that compares; of a unit's bytes, their hash.
 pub(crate) fn trace(items: &[Demuxed]) -> Vec<String> {
-    items.iter().map(|d| format!("{d:?}")).collect()
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let item = |d: &Demuxed| match d {
+        Demuxed::Unit(u) => {
+            let mut hasher = DefaultHasher::new();
+            u.data.hash(&mut hasher);
+            format!("{:?} {:?} {:?} {:x}", u.kind, u.media, u.frame, hasher.finish())
+        }
+        other => format!("{other:?}"),
+    };
+    items.iter().map(item).collect()
 }
 
 /// Numbers that are the same in every run (xorshift).

@@ -331,8 +331,7 @@ impl PsDemuxer {
     /// A video packet without length: it ends at the next start code of the container.
     fn unbounded(&mut self, code: u8, end: bool) -> Result<Step> {
         self.searched = self.searched.max(pes::PREFIX_BYTES);
-        loop {
-            let Some(at) = self.find(&PACK_START[..3]) else { break };
+        while let Some(at) = self.find(&PACK_START[..3]) {
             match self.buffer.get(at + 3) {
                 Some(next) if *next >= id::END => return self.take(code, at),
                 Some(_) => self.searched = at + 3,

@@ -88,10 +88,9 @@ impl TsDemuxer {
 
     fn run(&mut self, end: bool) -> Result<()> {
         loop {
-            if self.lost_since.is_some() || !self.synchronised_once {
-                if !self.synchronise(end)? {
-                    return Ok(());
-                }
+            let lost = self.lost_since.is_some() || !self.synchronised_once;
+            if lost && !self.synchronise(end)? {
+                return Ok(());
             }
             if self.buffer.len() < PACKET_BYTES {
                 return Ok(());
