@@ -21,7 +21,7 @@ use governor::clock::Clock as _;
 use governor::{Quota, RateLimiter};
 use http::header::{ACCEPT, AUTHORIZATION, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
@@ -41,6 +41,8 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bound of the headers of an answer.
 const MAX_HEADER_BYTES: usize = 64 << 10;
+/// A refusal with a longer body costs its connection.
+const MAX_REFUSAL_BYTES: usize = 64 << 10;
 
 /// See the module documentation.
 pub struct HyperTransports {
@@ -197,7 +199,7 @@ impl HyperTransports {
             if reply.status != StatusCode::UNAUTHORIZED {
                 return Ok(reply);
             }
-            let asked = Challenge::from_headers(&reply.headers)?;
+            let asked = self.refused(cx, reply).await?;
             if logged_in && !asked.is_stale() {
                 self.logins.refused_once("the recorder no longer takes the credentials")?;
             }
@@ -225,7 +227,7 @@ impl HyperTransports {
                     self.learn(Session::Open);
                     return Ok(reply);
                 }
-                Challenge::from_headers(&reply.headers)?
+                self.refused(cx, reply).await?
             }
         };
         self.log_in(cx, request, challenge).await
@@ -243,11 +245,10 @@ impl HyperTransports {
         }
         let mut reply = self.try_log_in(cx, request, &mut challenge).await?;
         if reply.status == StatusCode::UNAUTHORIZED {
-            let fresh = Challenge::from_headers(&reply.headers);
+            let fresh = self.refused(cx, reply).await;
             let Some(mut fresh) = fresh.ok().filter(Challenge::is_stale) else {
                 return Err(self.logins.latch("the recorder refused the credentials"));
             };
-            drop(reply);
             reply = self.try_log_in(cx, request, &mut fresh).await?;
             challenge = fresh;
         }
@@ -270,6 +271,16 @@ impl HyperTransports {
         let header =
             challenge.answer(&self.credentials, &request.method, &target, &request.body)?;
         self.send(cx, request, Some(header)).await
+    }
+
+    /// The challenge of a 401. Its body is read, so that the connection can be kept.
+    async fn refused(&self, cx: &Cx, reply: Exchange) -> Result<Challenge> {
+        let Exchange { headers, body, sender, .. } = reply;
+        let whole = async { Ok(Limited::new(body, MAX_REFUSAL_BYTES).collect().await.is_ok()) };
+        if within(cx, Some(REPLY_TIMEOUT), "read the answer", whole).await? {
+            keep(&self.idle, sender);
+        }
+        Challenge::from_headers(&headers)
     }
 
     fn learn(&self, session: Session) {
@@ -322,6 +333,8 @@ impl HyperTransports {
     ) -> Result<Exchange> {
         let mut message = self.message(request, authorization)?;
         self.pace(cx).await?;
+        // Another request may have been refused during any of the waits.
+        self.logins.check()?;
         self.requests.fetch_add(1, Ordering::Relaxed);
         loop {
             let (mut sender, reused) = match self.kept().await {

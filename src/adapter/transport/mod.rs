@@ -3,6 +3,8 @@
 
 pub mod hyper;
 mod login;
+#[cfg(test)]
+mod tests;
 mod tls;
 pub mod tokio;
 pub mod transcript;
