@@ -6,6 +6,10 @@
 
 mod plan;
 mod ports;
+pub mod store;
+#[cfg(test)]
+mod synthetic;
 
 pub use plan::{Delivery, FrameFilter, FrameStream, Marks, PlayPlan, Timeline};
-pub use ports::{Coverage, Gop, GopKey, MediaStore};
+pub use ports::{Coverage, Gop, GopKey, MediaStore, Pin};
+pub use store::{GopStore, StoreOptions, StoreStats};

@@ -1,20 +1,38 @@
-//! The store of groups of pictures.
+//! The store of groups of pictures, as others see it.
 
 use std::sync::Arc;
 
-use dvrgate_model::{ByteOrigin, Frame, Result, TrackToken, Utc, UtcRange};
+use dvrgate_model::{Civil, Frame, Result, TrackToken, Utc, UtcRange};
 use futures::future::BoxFuture;
 
-/// Frames from one clean point to the next, of one track. For sound and metadata: the units of
-/// about a second.
+use crate::store::Transfer;
+
+/// What is stored and fetched as one piece of one track: from one clean point to another.
+///
+/// Of video that is one group of pictures, or several short ones (of JPEG and of intra-only video
+/// about half a second); of sound and metadata the units of about a second.
 #[derive(Clone, Debug)]
 pub struct Gop {
     /// The track.
     pub track: TrackToken,
     /// From the first unit to the first unit after it (or the end of the span).
     pub range: UtcRange,
+    /// The recorder's own reading at the first unit, as its footage carries it.
+    pub source: Option<Civil>,
     /// The units, in decode order; the first is clean. Never empty.
     pub frames: Vec<Frame>,
+}
+
+impl Gop {
+    /// The name under which it is stored.
+    pub fn key(&self) -> GopKey {
+        GopKey { track: self.track.clone(), start: self.range.start() }
+    }
+
+    /// Size of the units.
+    pub fn bytes(&self) -> u64 {
+        self.frames.iter().map(|f| f.data.len() as u64).sum()
+    }
 }
 
 /// Names a stored GOP: its track and the instant of its first unit.
@@ -40,9 +58,46 @@ pub trait MediaStore: std::fmt::Debug + Send + Sync {
     /// What is stored of a range. From memory.
     fn cover(&self, track: &TrackToken, range: UtcRange) -> Result<Coverage>;
 
-    /// A stored GOP; [`dvrgate_model::ErrorKind::NotFound`] once evicted.
+    /// A stored GOP; [`dvrgate_model::ErrorKind::NotFound`] once evicted. Its frames are slices of
+    /// the mapped file and stay valid for as long as they are held.
     fn gop(&self, key: &GopKey) -> BoxFuture<'_, Result<Arc<Gop>>>;
 
-    /// Stores a GOP; one of the same key is kept as it is (footage does not change).
-    fn put(&self, gop: Gop, origin: Arc<ByteOrigin>) -> BoxFuture<'_, Result<GopKey>>;
+    /// Begins to store what one transfer from a recorder brings.
+    fn transfer(&self, what: &str) -> Transfer;
+
+    /// Stores a GOP. One that is there already (it covers half of the new one's time or more) is
+    /// kept as it is and its key returned: footage does not change.
+    fn put<'a>(&'a self, gop: Arc<Gop>, transfer: &'a Transfer) -> BoxFuture<'a, Result<GopKey>>;
+
+    /// Ends a transfer: notes size and SHA-256 of the vendor bytes with the GOPs that came from it
+    /// and makes them durable.
+    fn finish(
+        &self,
+        transfer: Transfer,
+        sha256: Option<[u8; 32]>,
+        bytes: u64,
+    ) -> BoxFuture<'_, Result<()>>;
+
+    /// Keeps footage of a track and range from being evicted, also what is stored later, until the
+    /// pin is dropped.
+    fn pin(&self, track: &TrackToken, range: UtcRange) -> Pin;
+}
+
+/// Holds footage in the store (exports and evidence).
+pub struct Pin {
+    pub(crate) release: Option<Box<dyn FnOnce() + Send + Sync>>,
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        if let Some(release) = self.release.take() {
+            release();
+        }
+    }
+}
+
+impl std::fmt::Debug for Pin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pin")
+    }
 }
