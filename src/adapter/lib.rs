@@ -12,6 +12,7 @@ pub mod device;
 pub mod health;
 pub mod layers;
 pub mod mapping;
+pub mod suite;
 pub mod transport;
 
 pub use capability::{

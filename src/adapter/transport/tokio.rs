@@ -50,6 +50,21 @@ pub async fn within<T>(
     }
 }
 
+/// [`within`] for work that belongs to no call.
+pub async fn timeout<T>(
+    limit: Duration,
+    op: &'static str,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    match time::timeout(limit, work).await {
+        Ok(result) => result,
+        Err(_) => {
+            let message = format!("nothing in {:.1} s", limit.as_secs_f64());
+            Err(Error::new(ErrorKind::Timeout, message).during(op))
+        }
+    }
+}
+
 /// Connections that are open now. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Connections(Arc<AtomicUsize>);
