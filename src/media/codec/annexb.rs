@@ -17,6 +17,15 @@ pub fn units(data: &[u8]) -> impl Iterator<Item = &[u8]> {
     ranges(data).map(|(from, to)| &data[from..to])
 }
 
+/// The same with the position of each start code, its leading zero byte included.
+pub(crate) fn units_at(data: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    ranges(data).map(|(from, to)| {
+        let code = from - START.len();
+        let zero = usize::from(code > 0 && data[code - 1] == 0);
+        (code - zero, &data[from..to])
+    })
+}
+
 /// See [`units`].
 fn ranges(data: &[u8]) -> impl Iterator<Item = (usize, usize)> {
     let mut starts = memmem::find_iter(data, &START).peekable();

@@ -56,6 +56,8 @@ pub struct Sps {
     pub width: u32,
     /// Pixels after cropping.
     pub height: u32,
+    /// No picture is a field.
+    pub frames_only: bool,
     /// From the VUI, reduced; frames, not fields.
     pub frame_rate: Option<(u32, u32)>,
     /// Pictures that may come before one that is shown earlier; `None` where the stream does not
@@ -149,6 +151,7 @@ impl Sps {
             id,
             width,
             height,
+            frames_only,
             frame_rate: None,
             max_reorder: (poc_type == 2 || profile == 66).then_some(0),
         };

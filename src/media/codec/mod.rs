@@ -10,6 +10,7 @@ mod h265_vui;
 mod inspect;
 pub mod jpeg;
 pub mod mpeg4;
+pub mod record;
 pub mod rfc6381;
 mod sets;
 #[cfg(test)]

@@ -22,8 +22,18 @@ pub(crate) struct Elementary {
     open: BytesMut,
     /// Byte of the stream at which `open` began.
     at_byte: u64,
-    /// Presentation time of `open`.
-    pts: Option<i64>,
+    /// Presentation times with the byte of `open` from which each counts: for the first access
+    /// unit that begins there or later.
+    marks: Vec<(usize, i64)>,
+    /// The newest of them, also when it was used; `None` while no unit is open.
+    newest: Option<i64>,
+    /// Clock of the container when the last mark was set.
+    clock: Option<i64>,
+    /// Time of the last unit given, and the last step forward.
+    given: Option<i64>,
+    step: Option<i64>,
+    /// Whether H.264 pictures are frames; fields come in pairs that make one unit.
+    frames_only: bool,
     /// The start of the next unit is awaited: what comes before it belongs to a lost one.
     lost: bool,
     /// AAC: what `open` begins with belongs to a frame that began in the packet before.
@@ -48,7 +58,12 @@ impl Elementary {
             announced: false,
             open: BytesMut::new(),
             at_byte: 0,
-            pts: None,
+            marks: Vec::new(),
+            newest: None,
+            clock: None,
+            given: None,
+            step: None,
+            frames_only: true,
             lost: true,
             carried: None,
         }
@@ -70,12 +85,23 @@ impl Elementary {
         if self.codec.track_kind() == TrackKind::Audio {
             return p.pts.is_some();
         }
-        match (p.pts, self.pts) {
+        match (p.pts, self.newest) {
             (Some(_), None) => true,
-            (Some(new), Some(old)) if new != old => true,
+            (Some(new), Some(old)) if new != old => !self.continues(p.data),
             // Recorders that repeat the time on every packet of a picture, or leave it out.
-            _ => self.follows_picture(p.data) || self.open.is_empty() && self.can_begin(p.data),
+            (Some(_), Some(_)) => self.follows_picture(p.data),
+            (None, Some(_)) => p.clock != self.clock && self.follows_picture(p.data),
+            (None, None) => p.clock.is_some() && self.can_begin(p.data),
         }
+    }
+
+    /// Whether the payload begins inside a NAL unit: writers that fill packets to the brim give the
+    /// time of the unit that begins later in the packet.
+    fn continues(&self, data: &[u8]) -> bool {
+        let framed = matches!(self.codec, Codec::H264 | Codec::H265);
+        // No NAL unit ends in a zero byte: behind one, the start code had begun already.
+        let inside = annexb::leading(data).is_none() || self.open.last() == Some(&0);
+        framed && !self.open.is_empty() && inside
     }
 
     fn can_begin(&self, data: &[u8]) -> bool {
@@ -96,10 +122,24 @@ impl Elementary {
         }
         match self.codec {
             Codec::H264 | Codec::H265 => {
-                annexb::units(&self.open).any(|n| codec::is_picture(self.codec, n))
+                let mut frames_only = self.frames_only;
+                let mut nals = annexb::units(&self.open);
+                let has_picture = nals.any(|n| {
+                    frames_only = self.frames_only_after(n, frames_only);
+                    codec::is_picture(self.codec, n)
+                });
+                has_picture && frames_only
             }
             Codec::Mpeg4 => codec::mpeg4::vop_type(&self.open).is_some(),
             _ => true,
+        }
+    }
+
+    /// Whether pictures are frames behind this NAL unit.
+    fn frames_only_after(&self, nal: &[u8], before: bool) -> bool {
+        match self.codec {
+            Codec::H264 => codec::h264::Sps::parse(nal).map_or(before, |s| s.frames_only),
+            _ => before,
         }
     }
 
@@ -110,18 +150,37 @@ impl Elementary {
             if self.open.is_empty() {
                 self.at_byte = p.at_byte;
             }
-            self.pts = p.pts.or(p.clock);
-            self.lost = self.pts.is_none();
+            if let Some(pts) = p.pts.or(p.clock) {
+                let from = if self.marks.is_empty() { 0 } else { self.open.len() };
+                self.mark(from, pts);
+                self.clock = p.clock;
+                self.lost = false;
+            }
         }
         if self.lost {
             return;
         }
-        if self.open.len() + p.data.len() > MAX_UNIT_BYTES {
-            self.open.extend_from_slice(p.data);
-            self.drop_open("access unit too large", out);
-            return;
+        let marked = p.pts.filter(|_| !begins && self.continues(p.data));
+        if let Some(pts) = marked {
+            self.mark(self.open.len(), pts);
+            self.clock = p.clock;
         }
         self.open.extend_from_slice(p.data);
+        if self.open.len() > MAX_UNIT_BYTES {
+            self.drop_open("access unit too large", out);
+        } else if marked.is_some() {
+            self.split(false, out);
+        }
+    }
+
+    fn mark(&mut self, from: usize, pts: i64) {
+        self.marks.push((from, pts));
+        self.newest = Some(pts);
+    }
+
+    fn unmark(&mut self) {
+        self.marks.clear();
+        self.newest = None;
     }
 
     /// Something of the stream is missing: the open unit gets no more bytes.
@@ -130,6 +189,7 @@ impl Elementary {
         if !self.open.is_empty() {
             self.drop_open("interrupted access unit", out);
         }
+        self.unmark();
         self.carried = None;
         self.lost = true;
     }
@@ -145,6 +205,7 @@ impl Elementary {
     fn drop_open(&mut self, why: &'static str, out: &mut VecDeque<Demuxed>) {
         let skipped_bytes = self.open.len() as u64;
         self.open.clear();
+        self.unmark();
         self.lost = true;
         self.carried = None;
         out.push_back(Demuxed::Damage { at_byte: self.at_byte, skipped_bytes, why });
@@ -153,24 +214,84 @@ impl Elementary {
     /// Turns the open bytes into units, unless they still lack a picture: then they stay open and
     /// the next unit follows them.
     fn complete(&mut self, out: &mut VecDeque<Demuxed>) {
-        let (Some(pts), false) = (self.pts, self.open.is_empty()) else { return };
+        let first = self.marks.first().map(|(_, pts)| *pts);
+        let Some(pts) = first.or(self.given).filter(|_| !self.open.is_empty()) else { return };
         match self.codec {
-            Codec::H264 | Codec::H265 => {
-                let has_picture =
-                    annexb::units(&self.open).any(|n| codec::is_picture(self.codec, n));
-                if has_picture {
-                    let data = annexb::to_lengths(std::mem::take(&mut self.open));
-                    self.emit(pts, data, out);
-                } else if annexb::leading(&self.open).is_none() {
-                    self.drop_open("no start code", out);
-                }
-            }
+            Codec::H264 | Codec::H265 => self.split(true, out),
             Codec::Aac if aac::Adts::parse(&self.open).is_some() => self.complete_adts(pts, out),
             _ => {
                 let data = std::mem::take(&mut self.open).freeze();
                 self.emit(pts, data, out);
             }
         }
+        if !matches!(self.codec, Codec::H264 | Codec::H265) {
+            self.unmark();
+        }
+    }
+
+    /// Gives the access units of the open bytes; the last one only if no more of it comes.
+    fn split(&mut self, end: bool, out: &mut VecDeque<Demuxed>) {
+        let (starts, has_picture) = self.unit_starts();
+        if starts.is_empty() {
+            if end {
+                self.drop_open("no start code", out);
+            }
+            return;
+        }
+        let mut rest = std::mem::take(&mut self.open);
+        let mut at = 0;
+        for next in starts.iter().skip(1).copied() {
+            let unit = rest.split_to(next - at);
+            self.give(at, unit, out);
+            at = next;
+        }
+        if end && has_picture {
+            self.give(at, rest, out);
+            self.unmark();
+            return;
+        }
+        // What stays open keeps the times that were not used.
+        self.open = rest;
+        if end {
+            self.unmark();
+        } else {
+            self.marks.iter_mut().for_each(|(from, _)| *from = from.saturating_sub(at));
+        }
+    }
+
+    /// Where access units begin in the open bytes, and whether the last one has its picture.
+    fn unit_starts(&mut self) -> (Vec<usize>, bool) {
+        let mut starts = Vec::new();
+        let mut has_picture = false;
+        let mut frames_only = self.frames_only;
+        for (at, nal) in annexb::units_at(&self.open) {
+            frames_only = self.frames_only_after(nal, frames_only);
+            let is_picture = codec::is_picture(self.codec, nal);
+            let splits = codec::starts_unit(self.codec, nal)
+                && (frames_only || codec::h264::nal_type(nal) == codec::h264::nal::AUD);
+            if starts.is_empty() {
+                starts.push(0);
+            } else if has_picture && splits {
+                starts.push(at);
+                has_picture = false;
+            }
+            has_picture |= is_picture;
+        }
+        self.frames_only = frames_only;
+        (starts, has_picture)
+    }
+
+    /// Gives the unit that began at that byte of what was open.
+    fn give(&mut self, began: usize, unit: BytesMut, out: &mut VecDeque<Demuxed>) {
+        let usable = self.marks.iter().take_while(|(from, _)| *from <= began).count();
+        let marked = self.marks.drain(..usable).next_back().map(|(_, pts)| pts);
+        let rate = self.inspector.params().frame_rate;
+        let step =
+            rate.map(|(num, den)| i64::from(RATE_HZ) * i64::from(den) / i64::from(num.max(1)));
+        let pts = marked.or_else(|| Some(self.given? + step.or(self.step)?)).or(self.given);
+        let Some(pts) = pts else { return };
+        let data = annexb::to_lengths(unit);
+        self.emit(pts, data, out);
     }
 
     /// ADTS frames to units without headers. A frame that is cut by the end of the packet waits
@@ -209,6 +330,10 @@ impl Elementary {
     }
 
     fn emit(&mut self, pts: i64, data: Bytes, out: &mut VecDeque<Demuxed>) {
+        if let Some(step) = self.given.map(|before| pts - before).filter(|s| *s > 0) {
+            self.step = Some(step);
+        }
+        self.given = Some(pts);
         let seen = self.inspector.inspect(&data);
         if seen.changed || !self.announced {
             self.announced = true;
