@@ -24,7 +24,7 @@ use futures::future::BoxFuture;
 pub use catalog::Catalog;
 pub use control::{MemoryControl, check_version};
 pub use memory::MemoryIndex;
-pub use net::{Net, SegmentChange, live_range};
+pub use net::{Net, SegmentChange, live_range, same_but_seen};
 pub use query::{
     EventCursor, EventSelect, Page, Scope, SegmentCursor, SegmentSelect, SpanCursor, SpanQuery,
     StateQuery, Summary,

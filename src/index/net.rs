@@ -93,7 +93,8 @@ impl Applied {
     }
 }
 
-fn same_but_seen(a: &Segment, b: &Segment) -> bool {
+/// Whether two states of a segment differ at most in the run that last saw it.
+pub fn same_but_seen(a: &Segment, b: &Segment) -> bool {
     let Segment { id, track, start, end, source, reason, state, locator, bytes, seen: _ } = a;
     *id == b.id
         && *track == b.track

@@ -45,7 +45,7 @@ pub struct SpanQuery {
     pub range: UtcRange,
     /// By start ascending, or descending.
     pub direction: Direction,
-    /// At most this many; 0 is taken as 1.
+    /// At most this many; 0 is taken as 1, and an index may return fewer.
     pub limit: usize,
     /// After this one.
     pub after: Option<SpanCursor>,
@@ -66,7 +66,7 @@ pub struct SegmentSelect {
     pub states: Option<Vec<SegmentState>>,
     /// Ascending or descending.
     pub direction: Direction,
-    /// At most this many; 0 is taken as 1.
+    /// At most this many; 0 is taken as 1, and an index may return fewer.
     pub limit: usize,
     /// After this one.
     pub after: Option<SegmentCursor>,
@@ -104,7 +104,7 @@ pub struct EventSelect {
     pub topics: Option<Vec<Topic>>,
     /// Ascending or descending.
     pub direction: Direction,
-    /// At most this many; 0 is taken as 1.
+    /// At most this many; 0 is taken as 1, and an index may return fewer.
     pub limit: usize,
     /// After this one.
     pub after: Option<EventCursor>,

@@ -1,0 +1,258 @@
+//! Opening: checks, migration, and everything that is kept in memory.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use duckdb::Connection;
+use duckdb::arrow::array::{Array, TimestampMicrosecondArray, UInt32Array, UInt64Array};
+use duckdb::arrow::record_batch::RecordBatch;
+
+use dvrgate_index::{Catalog, SpanMap};
+use dvrgate_model::{Utc, UtcRange};
+
+use crate::Options;
+use crate::error::{DbError, Result};
+use crate::filter::{Filter, segment_key};
+use crate::migrations::migrate;
+use crate::names::Names;
+use crate::pool::Pool;
+use crate::rows::{us, utc};
+use crate::small;
+use crate::state::{Bounds, Ends, Property};
+
+/// What opening found.
+pub(crate) struct Loaded {
+    pub pool: Pool,
+    pub writer: Open,
+    pub catalog: Catalog,
+    pub names: Names,
+    pub properties: HashMap<Property, Utc>,
+    pub bounds: Bounds,
+}
+
+/// The writer's connection and what only the writer needs.
+pub(crate) struct Open {
+    pub db: Connection,
+    /// Loaded before the first write, not at start-up.
+    pub filters: Option<Filters>,
+    /// Tracks whose rows in `span` are behind; all of them are in `dirty_track`.
+    pub dirty: HashSet<u32>,
+    /// What the table `span` holds.
+    pub stored: SpanMap,
+}
+
+/// Which segments and events may be there.
+pub(crate) struct Filters {
+    pub segments: Filter,
+    pub events: Filter,
+}
+
+/// Tables that only the writer's connection sees; never on disk.
+const STAGING: &str = "
+    CREATE OR REPLACE TEMP TABLE stage_segment (track_id UINTEGER, id UBIGINT);
+    CREATE OR REPLACE TEMP TABLE stage_event (id UBIGINT);
+    CREATE OR REPLACE TEMP TABLE stage_span (track_id UINTEGER, start_time TIMESTAMP);";
+
+/// Opens the file, or makes it.
+pub(crate) fn load(options: &Options) -> Result<Loaded> {
+    if let Some(parent) = options.path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        fs::create_dir_all(parent).map_err(|source| DbError::Io {
+            what: format!("cannot make the folder {}", parent.display()),
+            source,
+        })?;
+    }
+    let pool = Pool::open(options)?;
+    let db = pool.connect()?;
+    migrate(&db)?;
+    check_length(&db, &options.path)?;
+    db.execute_batch(STAGING)?;
+    let names = Names::load(&db)?;
+    let mut catalog = Catalog::default();
+    catalog.apply(&small::read(&db)?);
+    load_spans(&db, &names, &mut catalog)?;
+    let stored = catalog.spans().clone();
+    let dirty = recompute_spans(&db, &names, &mut catalog)?;
+    let properties = load_properties(&db)?;
+    let bounds = Bounds {
+        starts: ends(&db, "SELECT min(start_time), max(start_time) FROM segment")?,
+        events: ends(&db, "SELECT min(time), max(time) FROM event")?,
+    };
+    let writer = Open { db, filters: None, dirty, stored };
+    Ok(Loaded { pool, writer, catalog, names, properties, bounds })
+}
+
+/// DuckDB notices a missing tail only when it reads there; so the last block that the large tables
+/// use must be inside the file. (The number of blocks in the header counts free ones, which a
+/// checkpoint may have cut off.)
+fn check_length(db: &Connection, path: &Path) -> Result<()> {
+    const HEADERS: u64 = 3 * 4096;
+    const TABLES: [&str; 4] = ["segment", "event", "span", "property"];
+    let size = "SELECT block_size FROM pragma_database_size()";
+    let size = db.query_row(size, [], |row| row.get::<_, i64>(0))?.unsigned_abs();
+    let mut expected = 0;
+    for table in TABLES {
+        let last = format!("SELECT max(block_id) FROM pragma_storage_info('{table}')");
+        let last: Option<i64> = db.query_row(&last, [], |row| row.get(0))?;
+        if let Some(last) = last.and_then(|last| u64::try_from(last).ok()) {
+            expected = expected.max(HEADERS + (last + 1) * size);
+        }
+    }
+    let have = fs::metadata(path).map(|m| m.len()).unwrap_or(u64::MAX);
+    if have < expected { Err(DbError::Truncated { have, expected }) } else { Ok(()) }
+}
+
+/// A column of a batch, in the type that its SQL has.
+fn column<T: Array + 'static>(batch: &RecordBatch, index: usize) -> Result<&T> {
+    batch
+        .column(index)
+        .as_any()
+        .downcast_ref::<T>()
+        .ok_or_else(|| DbError::Row(format!("column {index} has another type")))
+}
+
+fn load_spans(db: &Connection, names: &Names, catalog: &mut Catalog) -> Result<()> {
+    let mut by_track: HashMap<u32, Vec<UtcRange>> = HashMap::new();
+    let mut statement = db.prepare("SELECT track_id, start_time, end_time FROM span")?;
+    for batch in statement.query_arrow([])? {
+        let tracks = column::<UInt32Array>(&batch, 0)?;
+        let starts = column::<TimestampMicrosecondArray>(&batch, 1)?;
+        let ends = column::<TimestampMicrosecondArray>(&batch, 2)?;
+        for row in 0..batch.num_rows() {
+            let (start, end) = (starts.value(row), ends.value(row));
+            let range = UtcRange::clamped(Utc::from_micros(start), Utc::from_micros(end));
+            by_track.entry(tracks.value(row)).or_default().push(range);
+        }
+    }
+    for (track, spans) in by_track {
+        let token = names.tracks.name(track);
+        let token = token.ok_or_else(|| DbError::Row(format!("span of unknown track {track}")))?;
+        catalog.load_spans(token, spans);
+    }
+    Ok(())
+}
+
+/// The spans of tracks that were written to since `span` was last brought up to date, which a
+/// process that was killed could not do.
+fn recompute_spans(db: &Connection, names: &Names, catalog: &mut Catalog) -> Result<HashSet<u32>> {
+    let mut dirty = HashSet::new();
+    small::each(db, "SELECT track_id FROM dirty_track", |row| {
+        dirty.insert(row.get(0)?);
+        Ok(())
+    })?;
+    for track in &dirty {
+        let token = names.tracks.name(*track);
+        let token = token.ok_or_else(|| DbError::Row(format!("dirty track {track}")))?;
+        catalog.load_spans(token, live_ranges(db, *track, UtcRange::ALL)?);
+    }
+    Ok(dirty)
+}
+
+/// Ranges of the segments of a track that are not gone and touch the window.
+pub(crate) fn live_ranges(db: &Connection, track: u32, window: UtcRange) -> Result<Vec<UtcRange>> {
+    let mut ranges = Vec::new();
+    let sql = format!(
+        "SELECT start_time, end_time FROM segment
+         WHERE track_id = {track} AND state <> 2 AND end_time > start_time
+           AND start_time <= make_timestamp({}) AND end_time >= make_timestamp({})",
+        window.end().micros(),
+        window.start().micros(),
+    );
+    small::each(db, &sql, |row| {
+        ranges.push(UtcRange::clamped(utc(row, 0)?, utc(row, 1)?));
+        Ok(())
+    })?;
+    Ok(ranges)
+}
+
+fn load_properties(db: &Connection) -> Result<HashMap<Property, Utc>> {
+    let mut all = HashMap::new();
+    small::each(db, "SELECT * FROM property", |row| {
+        let property = Property {
+            topic: row.get(0)?,
+            recording: row.get(1)?,
+            track: row.get(2)?,
+            source_items: row.get(3)?,
+        };
+        all.insert(property, utc(row, 4)?);
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+fn ends(db: &Connection, sql: &str) -> Result<Ends> {
+    let mut found = Ends::NONE;
+    small::each(db, sql, |row| {
+        if let (Some(first), Some(last)) = (us(row, 0)?, us(row, 1)?) {
+            found = Ends { first: Utc::from_micros(first), last: Utc::from_micros(last) };
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+impl Filters {
+    /// Reads the keys of all rows: a tenth of a second a million.
+    pub fn load(db: &Connection) -> Result<Self> {
+        let segments = keys(db, "track_id, id", "segment", |batch, keys| {
+            let tracks = column::<UInt32Array>(batch, 0)?;
+            let ids = column::<UInt64Array>(batch, 1)?;
+            for row in 0..batch.num_rows() {
+                keys.insert(segment_key(tracks.value(row), ids.value(row)));
+            }
+            Ok(())
+        })?;
+        let events = keys(db, "id", "event", |batch, keys| {
+            let ids = column::<UInt64Array>(batch, 0)?;
+            ids.values().iter().for_each(|id| keys.insert(*id));
+            Ok(())
+        })?;
+        Ok(Self { segments, events })
+    }
+}
+
+/// Rows read at once, so that no result outgrows the memory limit.
+const KEYS_AT_ONCE: i64 = 1_000_000;
+
+fn keys(
+    db: &Connection,
+    columns: &str,
+    table: &str,
+    mut add: impl FnMut(&RecordBatch, &mut Filter) -> Result<()>,
+) -> Result<Filter> {
+    let sql = format!("SELECT count(*), coalesce(max(rowid), -1) FROM {table}");
+    let (count, last): (i64, i64) = db.query_row(&sql, [], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    let mut filter = Filter::with_capacity(count.unsigned_abs() as usize * 3 / 2);
+    for first in (0..=last).step_by(KEYS_AT_ONCE as usize) {
+        let end = first + KEYS_AT_ONCE;
+        let sql = format!("SELECT {columns} FROM {table} WHERE rowid >= {first} AND rowid < {end}");
+        let mut statement = db.prepare(&sql)?;
+        for batch in statement.query_arrow([])? {
+            add(&batch, &mut filter)?;
+        }
+    }
+    Ok(filter)
+}
+
+/// Moves a file that cannot be used out of the way, its log with it. Returns the new name.
+pub(crate) fn set_aside(path: &Path) -> Result<PathBuf> {
+    let named = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let io = |source| DbError::Io { what: format!("cannot rename {}", path.display()), source };
+    let aside = (1..)
+        .map(|n| named(&format!(".corrupt-{n}")))
+        .find(|p| !p.exists())
+        .unwrap_or_else(|| named(".corrupt"));
+    let mut wal_aside = aside.as_os_str().to_owned();
+    wal_aside.push(".wal");
+    if path.exists() {
+        fs::rename(path, &aside).map_err(io)?;
+    }
+    if named(".wal").exists() {
+        fs::rename(named(".wal"), wal_aside).map_err(io)?;
+    }
+    Ok(aside)
+}
