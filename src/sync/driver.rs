@@ -1,0 +1,110 @@
+//! The background: looks at every recorder again and again, and follows its alert stream.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dvrgate_adapter::Device;
+use dvrgate_model::{Error, ErrorKind, Retry};
+use tokio::task::JoinSet;
+
+use crate::Syncer;
+use crate::pass::Due;
+
+impl Syncer {
+    /// Runs until `shutdown` is true (or its sender is gone). Whatever is being done then is
+    /// dropped: batches are atomic, so nothing is left half done.
+    pub async fn run(self: Arc<Self>, mut shutdown: tokio::sync::watch::Receiver<bool>) {
+        let mut tasks = JoinSet::new();
+        for device in self.devices.clone() {
+            let syncer = Arc::clone(&self);
+            let watched = device.clone();
+            tasks.spawn(async move { syncer.follow(&device).await });
+            let syncer = Arc::clone(&self);
+            tasks.spawn(async move { syncer.listen(&watched).await });
+        }
+        // An error means that the sender is gone.
+        shutdown.wait_for(|stop| *stop).await.ok();
+        tasks.shutdown().await;
+    }
+
+    /// Passes over one recorder, for ever.
+    async fn follow(&self, device: &Device) {
+        let mut timers = Timers::default();
+        loop {
+            let now = self.clock.now();
+            let due = Due {
+                identify: timers.identify.is_due(now, self.options.identify_every),
+                clock: timers.clock.is_due(now, self.options.clock_every),
+                oldest: timers.oldest.is_due(now, self.options.oldest_every),
+                backfill: self.options.backfill_windows,
+            };
+            let pause = match self.pass(device, due, &|_| {}).await {
+                Ok(report) => {
+                    timers.done(now, due);
+                    let done = report.complete || report.windows == 0;
+                    if done { self.options.fresh_every } else { BACKFILL_PAUSE }
+                }
+                Err(e) => {
+                    tracing::info!(device = %device.id, error = %e, "sync failed");
+                    self.pause_after(&e)
+                }
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// The alert stream of one recorder, as long as that makes sense.
+    async fn listen(&self, device: &Device) {
+        while device.adapter.capabilities().watch {
+            if !self.watch(device).await {
+                return;
+            }
+            tokio::time::sleep(self.options.fresh_every).await;
+        }
+    }
+
+    fn pause_after(&self, e: &Error) -> Duration {
+        let usual = self.options.fresh_every;
+        match (e.kind(), e.retry()) {
+            // Nothing is sent until the settings change; look now and then whether they did.
+            (ErrorKind::Unauthenticated, _) => usual.max(LOCKED_OUT_PAUSE),
+            (_, Retry::Later(after)) => usual.max(after),
+            _ => usual,
+        }
+    }
+}
+
+/// When what was done last.
+#[derive(Debug, Default)]
+struct Timers {
+    identify: Timer,
+    clock: Timer,
+    oldest: Timer,
+}
+
+impl Timers {
+    fn done(&mut self, now: Instant, due: Due) {
+        for (timer, was_due) in [
+            (&mut self.identify, due.identify),
+            (&mut self.clock, due.clock),
+            (&mut self.oldest, due.oldest),
+        ] {
+            if was_due {
+                timer.0 = Some(now);
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Timer(Option<Instant>);
+
+impl Timer {
+    fn is_due(&self, now: Instant, every: Duration) -> bool {
+        self.0.is_none_or(|last| now.saturating_duration_since(last) >= every)
+    }
+}
+
+/// Between passes while there is back-fill to do: others get their turn.
+const BACKFILL_PAUSE: Duration = Duration::from_millis(200);
+const LOCKED_OUT_PAUSE: Duration = Duration::from_secs(60);

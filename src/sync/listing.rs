@@ -1,0 +1,130 @@
+//! Reads a listing to its end: page by page, and in halves where the recorder's cap is reached.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+
+use dvrgate_adapter::{
+    Cx, Device, EventQuery, ListOrder, Page, PageCursor, SegmentQuery, SourceEvent, SourceSegment,
+};
+use dvrgate_model::{ChannelId, Error, Result, SourceRange, StreamKind};
+use futures::future::BoxFuture;
+
+/// Everything that some windows hold, oldest first.
+#[derive(Debug)]
+pub struct Listed<T> {
+    /// Each item once.
+    pub items: Vec<T>,
+    /// Pages that were read.
+    pub pages: u64,
+    /// How often a window was halved.
+    pub halved: u64,
+    /// Width of the narrowest window that was read.
+    pub narrowest_us: i64,
+    /// Windows so narrow that they cannot be halved and yet hold more than the recorder lists.
+    pub overfull: u64,
+}
+
+/// The segments of a channel that touch the windows.
+pub async fn segments(
+    device: &Device,
+    cx: &Cx,
+    channel: ChannelId,
+    stream: StreamKind,
+    windows: &[SourceRange],
+) -> Result<Listed<SourceSegment>> {
+    let order = device.adapter.capabilities().segments.order;
+    let fetch = |window, cursor| {
+        let query = SegmentQuery { channel, stream, window, cursor };
+        device.adapter.list_segments(cx, query)
+    };
+    let key = |s: &SourceSegment| (s.start.raw.clone(), s.key.clone());
+    list(windows, order, fetch, |s| s.start.civil, key).await
+}
+
+/// The events of the windows.
+pub async fn events(
+    device: &Device,
+    cx: &Cx,
+    windows: &[SourceRange],
+) -> Result<Listed<SourceEvent>> {
+    let order = device.adapter.capabilities().events.order;
+    let fetch = |window, cursor| device.adapter.list_events(cx, EventQuery { window, cursor });
+    let key = |e: &SourceEvent| {
+        let time = e.time.as_ref().map(|t| t.raw.clone());
+        (time, e.channel, e.code.clone(), e.active, e.items.clone())
+    };
+    let civil = |e: &SourceEvent| e.time.as_ref().map(|t| t.civil);
+    list(windows, order, fetch, civil, key).await
+}
+
+async fn list<'a, T, K: Eq + Hash, O: Ord>(
+    windows: &[SourceRange],
+    order: ListOrder,
+    fetch: impl Fn(SourceRange, Option<PageCursor>) -> BoxFuture<'a, Result<Page<T>>>,
+    civil: impl Fn(&T) -> O,
+    key: impl Fn(&T) -> K,
+) -> Result<Listed<T>> {
+    let mut listed =
+        Listed { items: Vec::new(), pages: 0, halved: 0, narrowest_us: i64::MAX, overfull: 0 };
+    let mut seen = HashSet::new();
+    let mut open: Vec<SourceRange> = windows.iter().rev().map(whole_seconds).collect();
+    while let Some(window) = open.pop() {
+        let (mut items, capped) = one(window, &fetch, &mut listed.pages).await?;
+        if capped && window.duration_us() >= 2 * SECOND_US {
+            let half_us = window.duration_us() / 2 / SECOND_US * SECOND_US;
+            let middle = window.start.plus_us(half_us);
+            open.push(SourceRange::new(middle, window.end));
+            open.push(SourceRange::new(window.start, middle));
+            listed.halved += 1;
+            continue;
+        }
+        listed.overfull += u64::from(capped);
+        listed.narrowest_us = listed.narrowest_us.min(window.duration_us());
+        match order {
+            ListOrder::OldestFirst => {}
+            ListOrder::NewestFirst => items.reverse(),
+            ListOrder::Unordered => items.sort_by_key(&civil),
+        }
+        listed.items.extend(items.into_iter().filter(|item| seen.insert(key(item))));
+    }
+    Ok(listed)
+}
+
+/// All pages of one window, and whether the cap was reached.
+async fn one<'a, T>(
+    window: SourceRange,
+    fetch: impl Fn(SourceRange, Option<PageCursor>) -> BoxFuture<'a, Result<Page<T>>>,
+    pages: &mut u64,
+) -> Result<(Vec<T>, bool)> {
+    let mut items = Vec::new();
+    let mut cursor = None;
+    for _ in 0..MOST_PAGES {
+        let page = fetch(window, cursor.clone()).await?;
+        *pages += 1;
+        items.extend(page.items);
+        if page.capped || page.next.is_none() {
+            return Ok((items, page.capped));
+        }
+        if page.next == cursor {
+            return Err(Error::malformed("the next page of a listing is the same page"));
+        }
+        cursor = page.next;
+    }
+    // A recorder that always says MORE. What it said so far may be right or not.
+    Err(Error::malformed(format!("a listing with more than {MOST_PAGES} pages")))
+}
+
+/// Recorders cut fractions off; the window must not become smaller by that.
+fn whole_seconds(window: &SourceRange) -> SourceRange {
+    let floor = |us: i64| us.div_euclid(SECOND_US) * SECOND_US;
+    let start = window.start.micros_as_if_utc();
+    let end = window.end.micros_as_if_utc();
+    SourceRange::new(
+        window.start.plus_us(floor(start) - start),
+        window.end.plus_us(floor(end + SECOND_US - 1) - end),
+    )
+}
+
+const SECOND_US: i64 = 1_000_000;
+/// Of one window; the recorder's caps are far below.
+const MOST_PAGES: usize = 2_000;

@@ -1,0 +1,195 @@
+//! Compares what a recorder lists with what the index holds.
+//!
+//! Pure. The outcome depends on the listing and the index only, not on how often or in which
+//! windows the listing was read: merging twice changes nothing.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use dvrgate_adapter::{Mapping, SourceSegment};
+use dvrgate_index::{Change, same_but_seen};
+use dvrgate_model::{
+    ChannelId, ClockMap, Hint, RecordingToken, Segment, SegmentId, SegmentState, SourceTime,
+    Stamp, StreamKind, SyncRunId, TrackToken, Utc, UtcRange,
+};
+
+/// One channel and stream of a recorder, and the recording that stands for it.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    /// The recorder's channel.
+    pub channel: ChannelId,
+    /// Its stream.
+    pub stream: StreamKind,
+    /// The recording.
+    pub recording: RecordingToken,
+    /// Tracks that every segment has data for; video is first.
+    pub tracks: Vec<TrackToken>,
+}
+
+/// What a window of a listing held.
+#[derive(Debug)]
+pub struct Window<'a> {
+    /// Whose.
+    pub lane: &'a Lane,
+    /// Everything in here was listed.
+    pub range: UtcRange,
+    /// What was listed, oldest first.
+    pub items: &'a [SourceSegment],
+    /// Items may be clipped to the windows that were asked for.
+    pub clips: bool,
+    /// The recorder's clock.
+    pub map: &'a ClockMap,
+    /// What its codes mean.
+    pub mapping: &'a Mapping,
+    /// Who asks.
+    pub run: SyncRunId,
+}
+
+/// What must change.
+#[derive(Debug, Default)]
+pub struct Merged {
+    /// Segments that are new or different, gone ones included.
+    pub put: Vec<Segment>,
+    /// Segments that are as they were.
+    pub seen: Vec<(TrackToken, SegmentId)>,
+    /// Codes that the mapping does not know, with how often they were met.
+    pub unknown_codes: BTreeMap<Box<str>, u64>,
+}
+
+impl Merged {
+    /// As changes of the index.
+    pub fn changes(&self) -> impl Iterator<Item = Change> {
+        let put = self.put.iter().map(|s| Change::Segment(Box::new(s.clone())));
+        put.chain(self.seen.iter().map(|(track, id)| Change::Seen(track.clone(), *id)))
+    }
+}
+
+/// Merges a window. `known` are the segments of the lane's tracks, gone ones included, that
+/// overlap the window or anything that is listed in it.
+pub fn merge(window: &Window<'_>, known: &[Segment]) -> Merged {
+    let mut merged = Merged::default();
+    let by_id: HashMap<_, _> = known.iter().map(|s| ((&s.track, s.id), s)).collect();
+    let mut matched: HashSet<(TrackToken, SegmentId)> = HashSet::new();
+    let mut previous = Hint::None;
+    for item in window.items {
+        let start = window.map.to_utc(&item.start, previous);
+        let end = window.map.to_utc(&item.end, Hint::NotBefore(start.utc));
+        previous = Hint::NotBefore(start.utc);
+        if window.mapping.knows_reason(&item.code) {
+            // Known.
+        } else if !item.code.is_empty() {
+            *merged.unknown_codes.entry(item.code.clone()).or_default() += 1;
+        }
+        for track in &window.lane.tracks {
+            let id = SegmentId::derive(track, &item.start.raw, &item.key);
+            let mut old = by_id.get(&(track, id)).copied();
+            if old.is_none() && window.clips {
+                old = whole_of(track, item, start.utc, known);
+            }
+            let new = segment(window, track, item, (start, end), old);
+            if !matched.insert((track.clone(), new.id)) {
+                // Two pieces of one segment: the windows clipped it.
+                if let Some(earlier) = merged.put.iter_mut().find(|s| s.id == new.id) {
+                    extend(earlier, &new);
+                    continue;
+                }
+            }
+            match old.filter(|old| same_but_seen(old, &new)) {
+                Some(_) => merged.seen.push((track.clone(), new.id)),
+                None => merged.put.push(new),
+            }
+        }
+    }
+    merged.put.extend(gone(window, known, &matched));
+    merged
+}
+
+/// What the index will say of a listed item.
+fn segment(
+    window: &Window<'_>,
+    track: &TrackToken,
+    item: &SourceSegment,
+    (start, end): (Stamp, Stamp),
+    old: Option<&Segment>,
+) -> Segment {
+    let own_id = SegmentId::derive(track, &item.start.raw, &item.key);
+    let mut new = Segment {
+        id: own_id,
+        track: track.clone(),
+        start,
+        end,
+        source: (item.start.clone(), item.end.clone()),
+        reason: window.mapping.reason(&item.code),
+        state: if item.growing { SegmentState::Growing } else { SegmentState::Closed },
+        locator: item.locator.clone(),
+        bytes: item.bytes,
+        seen: window.run,
+    };
+    let Some(old) = old else { return new };
+    if old.id != own_id {
+        // A clipped piece of a segment that is known whole.
+        new.id = old.id;
+        let piece = std::mem::replace(&mut new, Segment { seen: window.run, ..old.clone() });
+        extend(&mut new, &piece);
+        return new;
+    }
+    // Another window may know less about the order in the doubled hour; what was known stays.
+    new.start = surer((&old.source.0, old.start), (&new.source.0, new.start));
+    new.end = surer((&old.source.1, old.end), (&new.source.1, new.end));
+    new
+}
+
+/// Of two stamps for the same words the surer one; else the newer.
+fn surer(old: (&SourceTime, Stamp), new: (&SourceTime, Stamp)) -> Stamp {
+    let comparable = old.0 == new.0 && old.1.epoch == new.1.epoch;
+    if comparable && old.1.uncertainty_us <= new.1.uncertainty_us { old.1 } else { new.1 }
+}
+
+/// Moves the end of a segment out to that of a piece of it.
+fn extend(whole: &mut Segment, piece: &Segment) {
+    if piece.end.utc > whole.end.utc {
+        whole.end = piece.end;
+        whole.source.1 = piece.source.1.clone();
+        whole.state = piece.state;
+        whole.bytes = piece.bytes.max(whole.bytes);
+    }
+}
+
+/// The known segment that a clipped item is a piece of.
+fn whole_of<'a>(
+    track: &TrackToken,
+    item: &SourceSegment,
+    start: Utc,
+    known: &'a [Segment],
+) -> Option<&'a Segment> {
+    known.iter().find(|s| {
+        let touches = s.start.utc <= start && start <= s.end.utc.plus_us(CLOSE_US);
+        s.track == *track
+            && s.state != SegmentState::Gone
+            && touches
+            && s.source.0.raw != item.start.raw
+            && s.locator == item.locator
+    })
+}
+
+/// Known segments that the recorder would have listed if it still had them.
+fn gone<'a>(
+    window: &'a Window<'_>,
+    known: &'a [Segment],
+    matched: &'a HashSet<(TrackToken, SegmentId)>,
+) -> impl Iterator<Item = Segment> + 'a {
+    // At the borders a second may decide whether an item is listed.
+    let sure = UtcRange::clamped(
+        window.range.start().plus_us(CLOSE_US),
+        window.range.end().plus_us(-CLOSE_US),
+    );
+    known
+        .iter()
+        .filter(move |s| {
+            s.state != SegmentState::Gone
+                && s.range().overlaps(&sure)
+                && !matched.contains(&(s.track.clone(), s.id))
+        })
+        .map(|s| Segment { state: SegmentState::Gone, seen: window.run, ..s.clone() })
+}
+
+const CLOSE_US: i64 = 2_000_000;
