@@ -1,4 +1,26 @@
-//! (being written)
+//! The search service: clause 6, ONVIF Recording Search 5.
+//!
+//! | operation | where |
+//! |---|---|
+//! | GetServiceCapabilities, GetRecordingSummary, GetRecordingInformation | `service` |
+//! | GetMediaAttributes | `attributes` |
+//! | FindRecordings, GetRecordingSearchResults | `recordings` |
+//! | FindEvents, GetEventSearchResults | `events`, `notification` |
+//! | EndSearch, keep-alive | `session` |
+//! | FindPTZPosition, FindMetadata and their results, GetSearchState | not supported |
+
+mod attributes;
+mod events;
+mod faults;
+mod information;
+mod notification;
+mod recordings;
+mod scope;
+mod service;
 mod session;
 mod topic;
+mod wire;
 pub mod xpath;
+
+pub use information::information;
+pub use service::{SEARCH_SERVICE_PATH, service};

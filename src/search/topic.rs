@@ -36,6 +36,19 @@ impl TopicFilter {
         Some(Self { alternatives: alternatives? })
     }
 
+    /// The set as a list of topics, where it has no wildcard and every root has a prefix.
+    pub fn exact(&self) -> Option<Vec<Topic>> {
+        self.alternatives
+            .iter()
+            .map(|a| {
+                let exact = !a.below
+                    && a.steps[0].contains(':')
+                    && !a.steps.iter().any(|s| s.ends_with('*'));
+                exact.then(|| Topic::new(a.steps.join("/")))
+            })
+            .collect()
+    }
+
     /// Whether the topic belongs to the set.
     pub fn matches(&self, topic: &Topic) -> bool {
         self.alternatives.iter().any(|a| a.matches(topic.as_str()))

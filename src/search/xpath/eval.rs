@@ -99,8 +99,8 @@ mod tests {
         fn attribute(&self, name: &str) -> Option<&str> {
             self.attributes.iter().find(|(n, _)| *n == name).map(|(_, v)| *v)
         }
-        fn text(&self) -> &str {
-            self.text
+        fn text(&self) -> std::borrow::Cow<'_, str> {
+            self.text.into()
         }
         fn children(&self) -> impl Iterator<Item = &Self> {
             self.children.iter()

@@ -4,6 +4,8 @@
 //! One expression is parsed once per search ([`Filter::parse`]) and evaluated per candidate
 //! ([`Filter::matches`]) over anything that is a tree of elements ([`Node`]).
 
+use std::borrow::Cow;
+
 mod eval;
 mod parse;
 
@@ -17,7 +19,7 @@ pub trait Node {
     /// Value of the attribute of that local name.
     fn attribute(&self, name: &str) -> Option<&str>;
     /// Character data directly in the element.
-    fn text(&self) -> &str;
+    fn text(&self) -> Cow<'_, str>;
     /// Child elements.
     fn children(&self) -> impl Iterator<Item = &Self>;
 }

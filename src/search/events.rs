@@ -1,0 +1,303 @@
+//! FindEvents and GetEventSearchResults (R6.9, R6.10).
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dvrgate_index::{EventCursor, EventSelect, Scope, Snapshot, StateQuery, blocking};
+use dvrgate_model::{
+    Direction, EventOrigin, Items, Recording, RecordingEvent, Stamp, Topic, Utc, topics,
+};
+use dvrgate_soap::{Call, Element, Fault, Simple as _, Value as _, ns};
+
+use crate::service::Search;
+use crate::topic::TopicFilter;
+use crate::wire::{FindEvents, FindResponse, GetResults, SearchState, max_matches};
+use crate::xpath::Filter;
+use crate::{faults, notification, scope};
+
+/// A search for events: where it stands and what it looks for.
+#[derive(Clone, Debug)]
+pub struct EventSearch {
+    snapshot: Arc<dyn Snapshot>,
+    recordings: Arc<Vec<Arc<Recording>>>,
+    filter: Arc<EventFilter>,
+    from: Utc,
+    to: Utc,
+    direction: Direction,
+    /// Virtual events that come first, made when the first result is asked for.
+    at_start: StartState,
+    /// The last event that was looked at.
+    after: Option<EventCursor>,
+    /// Whether the events themselves are through.
+    exhausted: bool,
+    /// Results that are made but not delivered.
+    ready: VecDeque<RecordingEvent>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum StartState {
+    NotWanted,
+    Wanted,
+    Made,
+}
+
+/// wsnt:FilterType: topics and contents, each met by any of its expressions, both needed.
+#[derive(Debug, Default)]
+struct EventFilter {
+    topics: Vec<TopicFilter>,
+    contents: Vec<Filter>,
+}
+
+/// Events looked at in one request that finds little, before the client is told to ask again.
+const MAX_LOOKED_AT: usize = 50_000;
+/// Events of one question to the index.
+const PAGE: usize = 1000;
+
+/// Starts a search.
+pub async fn find(s: Arc<Search>, call: Call, q: FindEvents) -> Result<FindResponse, Fault> {
+    let snapshot = s.index.snapshot();
+    let recordings = scope::resolve(&call, &*snapshot, &q.scope)?;
+    let filter = EventFilter::read(&q.filter)?;
+    let end = q.end.unwrap_or(Utc::MAX);
+    let direction = if end < q.start { Direction::Reverse } else { Direction::Forward };
+    let search = EventSearch {
+        snapshot,
+        recordings: Arc::new(recordings),
+        filter: Arc::new(filter),
+        from: q.start.min(end),
+        to: q.start.max(end),
+        direction,
+        at_start: if q.include_start_state { StartState::Wanted } else { StartState::NotWanted },
+        after: None,
+        exhausted: false,
+        ready: VecDeque::new(),
+    };
+    s.events
+        .start(search, q.keep_alive, max_matches(q.max_matches), q.start)
+        .map(|token| FindResponse { token })
+        .map_err(|e| faults::of_session(&call, &e))
+}
+
+/// Delivers the next results.
+pub async fn results(s: Arc<Search>, call: Call) -> Result<Element, Fault> {
+    let q = GetResults::read(&call.request)?;
+    let mut lease = s.events.take(&q.token).map_err(|e| faults::of_session(&call, &e))?;
+    let limit = q.limit(lease.left);
+    let wait = q.wait_time.unwrap_or(DEFAULT_WAIT).min(MAX_WAIT);
+    let deadline = s.clock.now() + wait;
+
+    let mut elements = Vec::new();
+    let mut reached = lease.state.position();
+    while elements.len() < limit {
+        if let Some(event) = lease.state.ready.pop_front() {
+            reached = event.at.utc;
+            let virtual_at = (event.id == VIRTUAL).then_some(event.at.utc);
+            elements.push(notification::result(&event, virtual_at));
+            continue;
+        }
+        if lease.state.is_through() || s.clock.now() > deadline {
+            break;
+        }
+        // The search is worked on as a copy, so that a failing index does not end the session.
+        let mut search = lease.state.clone();
+        let snapshot = Arc::clone(&search.snapshot);
+        let step = blocking(snapshot, move |_| search.advance().map(|()| search)).await;
+        match step {
+            Ok(search) => lease.state = search,
+            Err(e) => {
+                s.events.put_back(lease, 0, reached);
+                return Err(call.fault(&e));
+            }
+        }
+    }
+
+    let delivered = elements.len() as u64;
+    let through = lease.state.is_through() && lease.state.ready.is_empty();
+    let complete = through || lease.left == Some(delivered);
+    let state = if complete { SearchState::Completed } else { SearchState::Searching };
+    if complete {
+        s.events.complete(lease);
+    } else {
+        s.events.put_back(lease, delivered, reached);
+    }
+    let list = Element::new(ns::TSE, "ResultList")
+        .with(Element::new(ns::TT, "SearchState").with_text(state.format()))
+        .with_all(elements);
+    Ok(call.response().with(list))
+}
+
+/// How long a result request may work where the client does not say.
+const DEFAULT_WAIT: Duration = Duration::from_secs(5);
+/// And at most.
+const MAX_WAIT: Duration = Duration::from_secs(30);
+/// Marks events that were never recorded but tell a state.
+const VIRTUAL: dvrgate_model::EventId = dvrgate_model::EventId(0);
+
+impl EventSearch {
+    /// Where it begins, in its own direction.
+    fn first(&self) -> Utc {
+        match self.direction {
+            Direction::Forward => self.from,
+            Direction::Reverse => self.to,
+        }
+    }
+
+    fn position(&self) -> Utc {
+        self.after.map_or(self.first(), |c| c.time)
+    }
+
+    fn is_through(&self) -> bool {
+        self.exhausted && self.at_start != StartState::Wanted
+    }
+
+    fn scope(&self) -> Scope {
+        Scope { recordings: Some(self.recordings.iter().map(|r| r.token.clone()).collect()) }
+    }
+
+    /// Makes more results ready. Blocks on the index.
+    fn advance(&mut self) -> dvrgate_model::Result<()> {
+        if self.at_start == StartState::Wanted {
+            // R6.9-5, R6.9-6: at the start point; a search backwards also at its end point.
+            let events = self.states_at(self.first())?;
+            self.ready.extend(events);
+            self.at_start = StartState::Made;
+            return Ok(());
+        }
+        let mut looked_at = 0;
+        while self.ready.is_empty() && !self.exhausted && looked_at < MAX_LOOKED_AT {
+            let page = self.snapshot.events(&EventSelect {
+                scope: self.scope(),
+                from: self.from,
+                to: self.to,
+                topics: self.filter.exact_topics(),
+                direction: self.direction,
+                limit: PAGE,
+                after: self.after,
+            })?;
+            looked_at += page.items.len();
+            self.ready.extend(page.items.into_iter().filter(|e| self.filter.matches(e)));
+            self.exhausted = page.next.is_none();
+            self.after = page.next.or(self.after);
+        }
+        if self.exhausted
+            && self.direction == Direction::Reverse
+            && self.at_start == StartState::Made
+        {
+            let events = self.states_at(self.from)?;
+            self.ready.extend(events);
+        }
+        Ok(())
+    }
+
+    /// Virtual events: the state of every property at an instant, and of the recording history even
+    /// where nothing was ever recorded before it.
+    fn states_at(&self, at: Utc) -> dvrgate_model::Result<Vec<RecordingEvent>> {
+        let known = self.snapshot.state_at(&StateQuery {
+            scope: self.scope(),
+            at,
+            topics: self.filter.exact_topics(),
+        })?;
+        let have: HashSet<(String, String)> =
+            known.iter().map(|e| (e.topic.to_string(), Items::encode(&e.items.source))).collect();
+        let missing = self
+            .recordings
+            .iter()
+            .flat_map(|r| unrecorded(r))
+            .filter(|e| !have.contains(&(e.topic.to_string(), Items::encode(&e.items.source))));
+        let mut events: Vec<RecordingEvent> =
+            known.into_iter().chain(missing).filter(|e| self.filter.matches(e)).collect();
+        for event in &mut events {
+            event.id = VIRTUAL;
+            event.at = Stamp { utc: at, ..event.at };
+        }
+        events.sort_by(|a, b| {
+            (&a.recording, &a.topic, &a.track).cmp(&(&b.recording, &b.topic, &b.track))
+        });
+        Ok(events)
+    }
+}
+
+/// The history properties of a recording before its first data.
+fn unrecorded(r: &Recording) -> impl Iterator<Item = RecordingEvent> {
+    let token = r.token.as_str();
+    let event =
+        |topic: &str, track: Option<&dvrgate_model::TrackToken>, items: Items| RecordingEvent {
+            id: VIRTUAL,
+            recording: r.token.clone(),
+            track: track.cloned(),
+            at: Stamp::default(),
+            source: None,
+            topic: Topic::new(topic),
+            items,
+            property: true,
+            origin: EventOrigin::Derived,
+        };
+    let recording = event(
+        topics::RECORDING_STATE,
+        None,
+        Items::new([("RecordingToken", token)], [("IsRecording", "false")]),
+    );
+    let tracks: Vec<_> = r
+        .tracks
+        .iter()
+        .map(|t| {
+            let source = [("RecordingToken", token), ("Track", t.token.as_str())];
+            let items = Items::new(source, [("IsDataPresent", "false")]);
+            event(topics::TRACK_STATE, Some(&t.token), items)
+        })
+        .collect();
+    std::iter::once(recording).chain(tracks)
+}
+
+impl EventFilter {
+    /// Reads wsnt:FilterType. What it does not understand is a fault, not ignored (R6.9-10).
+    fn read(filter: &Element) -> Result<Self, Fault> {
+        let mut out = Self::default();
+        for part in filter.elements() {
+            let text = part.text();
+            if text.is_empty() {
+                continue;
+            }
+            if part.is(ns::WSNT, "TopicExpression") {
+                let topics = TopicFilter::parse(&text, &prefixes(part, &text))
+                    .ok_or_else(|| faults::invalid_filter("no topic expression"))?;
+                out.topics.push(topics);
+            } else if part.is(ns::WSNT, "MessageContent") {
+                out.contents.push(Filter::parse(&text).map_err(faults::invalid_filter)?);
+            } else {
+                return Err(faults::invalid_filter(part.name().local.as_ref()));
+            }
+        }
+        Ok(out)
+    }
+
+    fn matches(&self, event: &RecordingEvent) -> bool {
+        let topic = self.topics.is_empty() || self.topics.iter().any(|t| t.matches(&event.topic));
+        if !topic || self.contents.is_empty() {
+            return topic;
+        }
+        let message = notification::message(event, event.at.utc, false);
+        self.contents.iter().any(|f| f.matches(&message))
+    }
+
+    /// The topics as a list, where no wildcard is among them.
+    fn exact_topics(&self) -> Option<Vec<Topic>> {
+        if self.topics.is_empty() {
+            return None;
+        }
+        let lists: Option<Vec<Vec<Topic>>> = self.topics.iter().map(TopicFilter::exact).collect();
+        lists.map(|l| l.into_iter().flatten().collect())
+    }
+}
+
+/// The namespaces of the prefixes that a topic expression uses.
+fn prefixes(element: &Element, expression: &str) -> HashMap<String, String> {
+    expression
+        .split(['/', '|'])
+        .filter_map(|step| {
+            let (prefix, _) = step.trim().split_once(':')?;
+            Some((prefix.to_owned(), element.namespace(prefix)?.to_owned()))
+        })
+        .collect()
+}
