@@ -58,8 +58,8 @@ impl Reel {
             let key = self.next_key.unwrap_or_else(|| {
                 piece.clip.key_at_or_before(range.start()).max(piece.range.start())
             });
-            let end = piece.range.end();
-            if key >= range.end() || key >= end {
+            let end = piece.range.end().min(range.end());
+            if key >= end {
                 self.parts.pop_front();
                 // The next part goes on without a seam where it begins right here.
                 let seamless = self

@@ -158,6 +158,43 @@ mod tests {
         assert!((estimate / 2..estimate * 2).contains(&total), "{total} against {estimate}");
     }
 
+    /// The oracle is a decoder that nobody here wrote.
+    #[test]
+    fn every_decoded_picture_shows_its_instant() {
+        use std::io::Write;
+        use std::process::{Command, Stdio};
+
+        let spec = SyntheticSpec { width: 320, height: 176, ..SyntheticSpec::small(7, "Gate") };
+        let clip = Synthetic::new(spec).unwrap();
+        let first = clip.key_at_or_before("2026-10-25T00:59:59Z".parse().unwrap());
+        let caption = |t: Utc| Civil::from_micros_as_if_utc(t.micros());
+        let units: Vec<AccessUnit> =
+            (0..3).flat_map(|n| clip.gop(first.plus_us(n * clip.gop_us()), &caption)).collect();
+        let stream = to_annex_b(&units.iter().flat_map(|u| u.nals.clone()).collect::<Vec<_>>());
+        let decoder = Command::new("ffmpeg")
+            .args(["-v", "error", "-f", "h264", "-i", "-", "-fps_mode", "passthrough"])
+            .args(["-f", "rawvideo", "-pix_fmt", "gray", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let Ok(mut decoder) = decoder else {
+            eprintln!("SKIPPED: no ffmpeg to decode synthetic footage with");
+            return;
+        };
+        let mut input = decoder.stdin.take().unwrap();
+        let writer = std::thread::spawn(move || input.write_all(&stream));
+        let output = decoder.wait_with_output().unwrap();
+        writer.join().unwrap().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        let shown: Vec<Utc> = output
+            .stdout
+            .chunks(320 * 176)
+            .map(|luma| super::super::read_clock(luma, 320, 176, 320).expect("a clock").at)
+            .collect();
+        assert_eq!(shown, units.iter().map(|u| u.at).collect::<Vec<_>>());
+    }
+
     #[test]
     fn impossible_footage_is_refused() {
         for (width, height, rate, gop) in [
