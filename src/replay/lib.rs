@@ -1,1 +1,9 @@
-//! (being written)
+//! Replay: clause 7 (replay URIs and configuration) and clause 8 (playback over RTSP).
+//!
+//! * `service`: ONVIF Replay Control 5, over SOAP.
+//! * `playback`: ONVIF Streaming 6, the application side of the RTSP server.
+
+pub mod service;
+mod timeout;
+
+pub use timeout::SessionTimeout;

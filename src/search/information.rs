@@ -1,10 +1,7 @@
 //! tt:RecordingInformation of a recording (R6.3.1 to R6.3.3).
 
-use dvrgate_model::{Recording, RecordingStatus, Track, TrackKind};
-use dvrgate_soap::{Element, Simple as _, ns};
-
-/// Longest tt:Name.
-const MAX_NAME_CHARS: usize = 64;
+use dvrgate_model::{Recording, RecordingStatus, Track};
+use dvrgate_soap::{Element, Simple as _, ns, tt};
 
 /// The structure that FindRecordings and GetRecordingInformation return, as an element of `name`.
 /// Only tracks that hold data are listed (R6.3.3-1).
@@ -12,7 +9,7 @@ pub fn information(recording: &Recording, name: Element) -> Element {
     let data = recording.data();
     let mut element = name
         .with(Element::new(ns::TT, "RecordingToken").with_text(recording.token.as_str()))
-        .with(source(recording));
+        .with(tt::source(&recording.source));
     if let Some(data) = data {
         element = element
             .with(Element::new(ns::TT, "EarliestRecording").with_text(data.start().format()))
@@ -39,7 +36,7 @@ pub fn information(recording: &Recording, name: Element) -> Element {
 pub fn track(track: &Track, name: Element) -> Element {
     let mut element = name
         .with(Element::new(ns::TT, "TrackToken").with_text(track.token.as_str()))
-        .with(Element::new(ns::TT, "TrackType").with_text(kind(track.kind)))
+        .with(Element::new(ns::TT, "TrackType").with_text(tt::track_type(track.kind)))
         .with(Element::new(ns::TT, "Description").with_text(track.description.clone()));
     if let Some(data) = track.data {
         element = element
@@ -47,25 +44,4 @@ pub fn track(track: &Track, name: Element) -> Element {
             .with(Element::new(ns::TT, "DataTo").with_text(data.end().format()));
     }
     element
-}
-
-fn source(recording: &Recording) -> Element {
-    let s = &recording.source;
-    let name: String = s.name.chars().take(MAX_NAME_CHARS).collect();
-    let text = |local, text: &str| Element::new(ns::TT, local).with_text(text);
-    Element::new(ns::TT, "Source").with_all([
-        text("SourceId", &s.source_id),
-        text("Name", &name),
-        text("Location", &s.location),
-        text("Description", &s.description),
-        text("Address", &s.address),
-    ])
-}
-
-fn kind(kind: TrackKind) -> &'static str {
-    match kind {
-        TrackKind::Video => "Video",
-        TrackKind::Audio => "Audio",
-        TrackKind::Metadata => "Metadata",
-    }
 }

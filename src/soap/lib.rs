@@ -61,6 +61,7 @@ pub mod ns;
 mod origin;
 mod security;
 mod service;
+pub mod tt;
 mod value;
 mod xml;
 

@@ -1,0 +1,107 @@
+//! Recording jobs as the recorder runs them: one a recording, always there (R5.15, R5.17, R5.19).
+
+use dvrgate_model::{Recording, RecordingStatus};
+use dvrgate_soap::{Element, ns};
+
+/// What every job token begins with; the recording's token follows.
+const PREFIX: &str = "job-";
+/// Type of the source: a channel of the recorder, which clients know as a profile.
+const PROFILE: &str = "http://www.onvif.org/ver10/schema/Profile";
+
+/// Token of the job that fills a recording.
+pub fn token(r: &Recording) -> String {
+    format!("{PREFIX}{}", r.token)
+}
+
+/// Token of the recording that a job fills.
+pub fn recording_of(job: &str) -> Option<&str> {
+    job.strip_prefix(PREFIX)
+}
+
+/// Content of tt:RecordingJobConfiguration.
+pub fn configuration(r: &Recording, name: Element) -> Element {
+    let text = |local, text: &str| Element::new(ns::TT, local).with_text(text);
+    let source =
+        Element::new(ns::TT, "Source").with(source_token(r)).with_all(r.tracks.iter().map(|t| {
+            Element::new(ns::TT, "Tracks")
+                .with(text("SourceTag", dvrgate_soap::tt::track_type(t.kind)))
+                .with(text("Destination", t.token.as_str()))
+        }));
+    name.with(text("RecordingToken", r.token.as_str()))
+        .with(text("Mode", "Active"))
+        .with(text("Priority", "1"))
+        .with(source)
+}
+
+/// Content of tt:RecordingJobStateInformation: the same sources, tags and destinations as the
+/// configuration (R5.19-9). A track without data is idle whatever the others do (R5.19-12).
+pub fn state(r: &Recording, name: Element) -> Element {
+    let text = |local, text: &str| Element::new(ns::TT, local).with_text(text);
+    let states: Vec<State> = r
+        .tracks
+        .iter()
+        .map(|t| match (r.status, t.data) {
+            (RecordingStatus::Recording, Some(_)) => State::Active,
+            _ => State::Idle,
+        })
+        .collect();
+    let all = State::of(&states).name();
+    let tracks =
+        Element::new(ns::TT, "Tracks").with_all(r.tracks.iter().zip(&states).map(|(t, s)| {
+            Element::new(ns::TT, "Track")
+                .with(text("SourceTag", dvrgate_soap::tt::track_type(t.kind)))
+                .with(text("Destination", t.token.as_str()))
+                .with(text("State", s.name()))
+        }));
+    name.with(text("RecordingToken", r.token.as_str())).with(text("State", all)).with(
+        Element::new(ns::TT, "Sources").with(source_token(r)).with(text("State", all)).with(tracks),
+    )
+}
+
+fn source_token(r: &Recording) -> Element {
+    Element::new(ns::TT, "SourceToken")
+        .with_attribute("Type", PROFILE)
+        .with(Element::new(ns::TT, "Token").with_text(r.token.as_str()))
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    Idle,
+    Active,
+    PartiallyActive,
+}
+
+impl State {
+    /// R5.19-4 to R5.19-6.
+    fn of(below: &[State]) -> State {
+        let active = below.iter().filter(|s| **s == State::Active).count();
+        match active {
+            0 => State::Idle,
+            n if n == below.len() => State::Active,
+            _ => State::PartiallyActive,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            State::Idle => "Idle",
+            State::Active => "Active",
+            State::PartiallyActive => "PartiallyActive",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R5.19-4, R5.19-5, R5.19-6
+    #[test]
+    fn the_whole_follows_its_parts() {
+        use State::*;
+        assert_eq!(State::of(&[]), Idle);
+        assert_eq!(State::of(&[Idle, Idle]), Idle);
+        assert_eq!(State::of(&[Active, Active]), Active);
+        assert_eq!(State::of(&[Active, Idle]), PartiallyActive);
+    }
+}
