@@ -1,0 +1,241 @@
+//! The walker: recorded time as a stream of units with their marks.
+//!
+//! ONVIF Streaming 6.3 (marks), 6.5.4 and 6.5.5 (Frames, where playback starts), 6.6 (reverse), 6.8
+//! and 6.9 (live edge, end of data). A section is what is recorded without a gap: it ends where
+//! its span in the index ends, and where two units are more than two seconds apart.
+
+mod forward;
+mod reader;
+mod reverse;
+mod supply;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use dvrgate_model::{Direction, Result, TrackKind, TrackToken, Utc, UtcRange};
+use futures::StreamExt;
+use futures::stream;
+
+use crate::{Delivery, FrameStream, Marks, PlayPlan};
+use forward::{Forward, Ready, Turn};
+pub(crate) use reader::Reader;
+use reverse::Reverse;
+use supply::Supply;
+
+/// GOPs that follow each other within this have nothing between them.
+const CONTIGUOUS_US: i64 = 250_000;
+
+/// Whether the time between two units is a gap.
+fn is_jump(earlier: Utc, later: Utc) -> bool {
+    later.since_us(earlier) > dvrgate_index::SPAN_TOLERANCE_US
+}
+
+/// Why a track has no more units.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum End {
+    /// There is no more, and no more is being recorded.
+    Data,
+    /// The asked range ends here.
+    Range,
+    /// No more yet.
+    Live,
+}
+
+/// Starts a walk over `tracks`, those of the plan that exist.
+pub(crate) fn walk<S: Supply + 'static>(
+    supply: S,
+    plan: &PlayPlan,
+    tracks: Vec<(TrackToken, TrackKind)>,
+) -> FrameStream {
+    let (forward, reverse) = match plan.direction {
+        Direction::Forward => {
+            let cursors = tracks.into_iter().map(|(t, kind)| Forward::new(t, kind, plan));
+            (cursors.collect(), Vec::new())
+        }
+        Direction::Reverse => {
+            // R8.6-6: no sound in reverse.
+            let seen = tracks.into_iter().filter(|(_, kind)| *kind != TrackKind::Audio);
+            (Vec::new(), seen.map(|(t, kind)| Reverse::new(t, kind, plan)).collect())
+        }
+    };
+    let count = forward.len() + reverse.len();
+    let walk = Walk {
+        supply,
+        discontinuity: vec![plan.discontinuity; count],
+        forward,
+        reverse,
+        active: None,
+        edge: None,
+        edge_told: false,
+        out: VecDeque::new(),
+        over: false,
+    };
+    stream::unfold(walk, |mut walk| async move {
+        let item = walk.next().await.transpose()?;
+        // After an error nothing follows.
+        walk.over |= item.is_err();
+        Some((item, walk))
+    })
+    .boxed()
+}
+
+/// A playback under way.
+#[derive(Debug)]
+struct Walk<S> {
+    supply: S,
+    forward: Vec<Forward>,
+    reverse: Vec<Reverse>,
+    /// The reverse track whose piece is being delivered.
+    active: Option<usize>,
+    /// Tracks whose next unit gets D.
+    discontinuity: Vec<bool>,
+    /// Forward: the newest unit delivered. Reverse: the start of the piece delivered last.
+    edge: Option<Utc>,
+    edge_told: bool,
+    out: VecDeque<Delivery>,
+    over: bool,
+}
+
+impl<S: Supply> Walk<S> {
+    async fn next(&mut self) -> Result<Option<Delivery>> {
+        loop {
+            if let Some(delivery) = self.out.pop_front() {
+                return Ok(Some(delivery));
+            }
+            if self.over {
+                return Ok(None);
+            }
+            let more = match self.reverse.is_empty() {
+                true => self.step_forward().await?,
+                false => self.step_reverse().await?,
+            };
+            self.over = !more;
+        }
+    }
+
+    /// One step; `false` when the walk is over.
+    async fn step_forward(&mut self) -> Result<bool> {
+        let mut first: Option<(Utc, usize)> = None;
+        let mut live = false;
+        for (i, cursor) in self.forward.iter().enumerate() {
+            match cursor.turn(&self.supply)? {
+                Turn::At(at) if first.is_none_or(|(least, _)| at < least) => first = Some((at, i)),
+                Turn::Live => live = true,
+                Turn::At(_) | Turn::Over => {}
+            }
+        }
+        let Some((at, i)) = first else {
+            return if live { self.wait_for_more().await } else { Ok(false) };
+        };
+        if live {
+            for (j, cursor) in self.forward.iter_mut().enumerate() {
+                if matches!(cursor.turn(&self.supply)?, Turn::Live)
+                    && let Some(ready) = cursor.overtaken(at)
+                {
+                    self.deliver(j, ready);
+                    return Ok(true);
+                }
+            }
+        }
+        match self.forward[i].ready() {
+            Some(ready) => self.deliver(i, ready),
+            None => self.forward[i].advance(&mut self.supply).await?,
+        }
+        Ok(true)
+    }
+
+    fn deliver(&mut self, i: usize, ready: Ready) {
+        self.edge_told = false;
+        self.pass(ready.key, ready.key);
+        let clean = ready.frame.kind.is_clean();
+        let discontinuity = std::mem::take(&mut self.discontinuity[i]);
+        let marks =
+            Marks { clean, end_of_span: ready.end_of_span, discontinuity, terminal: ready.terminal };
+        self.out.push_back(Delivery::Unit { frame: ready.frame, marks });
+    }
+
+    /// All tracks have delivered what there is.
+    async fn wait_for_more(&mut self) -> Result<bool> {
+        if !self.edge_told {
+            self.edge_told = true;
+            if let Some(edge) = self.edge {
+                self.out.push_back(Delivery::LiveEdge(edge));
+                return Ok(true);
+            }
+        }
+        if !self.supply.changed().await {
+            return Ok(false);
+        }
+        self.forward.iter_mut().for_each(Forward::wake);
+        Ok(true)
+    }
+
+    /// Reports the gap between what was delivered and what comes now.
+    fn pass(&mut self, from: Utc, to: Utc) {
+        let gap = match self.edge {
+            Some(edge) if self.reverse.is_empty() => (edge, from),
+            Some(edge) => (to, edge),
+            None => (from, from),
+        };
+        if is_jump(gap.0, gap.1) {
+            self.out.push_back(Delivery::Gap(UtcRange::clamped(gap.0, gap.1)));
+        }
+        self.edge = Some(match self.reverse.is_empty() {
+            true => self.edge.map_or(to, |e| e.max(to)),
+            false => from,
+        });
+    }
+
+    /// One step; `false` when the walk is over.
+    async fn step_reverse(&mut self) -> Result<bool> {
+        if let Some(i) = self.active {
+            self.continue_piece(i).await?;
+            return Ok(true);
+        }
+        let mut last: Option<(Utc, usize)> = None;
+        for (i, cursor) in self.reverse.iter().enumerate() {
+            if let Some(at) = cursor.turn(&self.supply)?
+                && last.is_none_or(|(most, _)| at > most)
+            {
+                last = Some((at, i));
+            }
+        }
+        let Some((_, i)) = last else { return Ok(false) };
+        match self.reverse[i].current() {
+            Some(piece) => {
+                let (from, to) = (piece.first, piece.last);
+                self.pass(from, to);
+                self.active = Some(i);
+                // R8.6-2: D on the first unit of every piece, the very first included.
+                self.discontinuity[i] = true;
+            }
+            None => self.reverse[i].advance(&mut self.supply).await?,
+        }
+        Ok(true)
+    }
+
+    async fn continue_piece(&mut self, i: usize) -> Result<()> {
+        let cursor = &mut self.reverse[i];
+        let left = cursor.current().map_or(0, |p| p.frames.len());
+        if left == 1 && !cursor.knows_follower() {
+            return cursor.advance(&mut self.supply).await;
+        }
+        let Some(frame) = cursor.current().and_then(|p| p.frames.pop_front()) else {
+            self.active = None;
+            return Ok(());
+        };
+        let (end_of_span, terminal) = match left {
+            1 => {
+                self.active = None;
+                cursor.finish_piece()
+            }
+            _ => (false, false),
+        };
+        let clean = frame.kind.is_clean();
+        let discontinuity = std::mem::take(&mut self.discontinuity[i]);
+        let marks = Marks { clean, end_of_span, discontinuity, terminal };
+        self.out.push_back(Delivery::Unit { frame, marks });
+        Ok(())
+    }
+}
