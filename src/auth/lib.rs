@@ -28,4 +28,4 @@ pub use gate::{DigestGate, DigestSettings, Offer, Refusal};
 pub use header::{Credentials, HeaderError};
 pub use throttle::{Throttle, ThrottleSettings};
 pub use token::{TextPasswords, TokenGate, TokenPassword, TokenSettings, UsernameToken};
-pub use users::{Identity, Level, Secret, User, Users};
+pub use users::{Identity, Level, MAX_NAME_BYTES, MAX_PASSWORD_BYTES, Secret, User, Users};

@@ -75,7 +75,7 @@ pub struct User {
 pub struct Users(Arc<[User]>);
 
 impl Users {
-    /// Refuses two users of one name, empty names, and users of the anonymous level (ONVIF Core
+    /// Refuses two users of one name, names and passwords out of bounds, and users of the anonymous level (ONVIF Core
     /// 5.9.4.2 forbids them).
     pub fn new(users: Vec<User>) -> Result<Self> {
         for (i, user) in users.iter().enumerate() {
@@ -83,6 +83,12 @@ impl Users {
                 return Err(Error::invalid(format!(
                     "a user's name must have 1 to {MAX_NAME_BYTES} bytes, not {}",
                     user.name.len()
+                )));
+            }
+            if user.password.reveal().len() > MAX_PASSWORD_BYTES {
+                return Err(Error::invalid(format!(
+                    "the password of user {:?} is longer than {MAX_PASSWORD_BYTES} bytes",
+                    user.name
                 )));
             }
             if user.level == Level::Anonymous {
@@ -141,6 +147,9 @@ impl From<&User> for Identity {
 /// The longest user name.
 pub const MAX_NAME_BYTES: usize = 128;
 
+/// The longest password.
+pub const MAX_PASSWORD_BYTES: usize = 256;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,12 +166,16 @@ mod tests {
     }
 
     #[test]
-    fn twins_anonymous_and_nameless_users_are_refused() {
+    fn twins_and_users_who_cannot_be_are_refused() {
         for bad in [
             vec![user("a", Level::User), user("a", Level::Operator)],
             vec![user("a", Level::Anonymous)],
             vec![user("", Level::User)],
             vec![user(&"x".repeat(MAX_NAME_BYTES + 1), Level::User)],
+            vec![User {
+                password: "x".repeat(MAX_PASSWORD_BYTES + 1).as_str().into(),
+                ..user("a", Level::User)
+            }],
         ] {
             assert!(Users::new(bad).is_err());
         }

@@ -1,6 +1,7 @@
 //! Which services there are and what they can (ONVIF Core 8.1 and annex A). Every answer is made of
 //! what the services of the host say themselves.
 
+use dvrgate_auth::{MAX_NAME_BYTES, MAX_PASSWORD_BYTES};
 use dvrgate_soap::{Call, Element, Fault, Field as _, Reply, Service, Simple as _, Value, ns};
 
 use crate::faults;
@@ -76,8 +77,8 @@ impl Device {
             .with_attribute("RELToken", "false")
             .with_attribute("JsonWebToken", "false")
             .with_attribute("MaxUsers", door.users().len().to_string())
-            .with_attribute("MaxUserNameLength", MAX_NAME_CHARS)
-            .with_attribute("MaxPasswordLength", MAX_PASSWORD_CHARS)
+            .with_attribute("MaxUserNameLength", MAX_NAME_BYTES.to_string())
+            .with_attribute("MaxPasswordLength", MAX_PASSWORD_BYTES.to_string())
             .with_attribute("HashingAlgorithms", hashes.join(","));
         let system = Element::new(ns::TDS, "System")
             .with_attribute("DiscoveryResolve", flag(self.settings.discovery))
@@ -273,10 +274,6 @@ async fn receiver_part(call: &Call) -> Result<Option<Element>, Fault> {
     let part = part(call, ns::TRV, "Receiver").await?;
     Ok(part.map(|(part, own)| copied(part, &own, &names)))
 }
-
-/// What the configuration accepts.
-const MAX_NAME_CHARS: &str = "128";
-const MAX_PASSWORD_CHARS: &str = "256";
 
 /// Longest text of a recording's configuration (tt:RecordingCapabilities).
 const MAX_STRING_CHARS: &str = "4096";

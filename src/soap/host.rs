@@ -97,11 +97,11 @@ impl Host {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
             return response;
         }
+        if request.body().is_empty() {
+            return self.empty(&request);
+        }
         if !is_soap(request.headers().get(CONTENT_TYPE)) {
             return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE);
-        }
-        if request.body().is_empty() {
-            return plain(StatusCode::BAD_REQUEST);
         }
         let envelope = match Envelope::parse(request.body(), &self.limits) {
             Ok(envelope) => envelope,
@@ -128,6 +128,17 @@ impl Host {
             Ok(body) => xml(StatusCode::OK, &envelope::reply(&addressing, body)),
             Err(fault) => self.fault(&addressing, &fault),
         }
+    }
+
+    /// A request without a body: some clients send it in order to be challenged, and the real one
+    /// with what they learned.
+    fn empty(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        if request.headers().contains_key(AUTHORIZATION) {
+            return plain(StatusCode::BAD_REQUEST);
+        }
+        let challenges = self.door.digest().challenge(self.clock.utc());
+        let denied = Denied::Challenge(challenges, Refusal::Missing);
+        self.refuse(&Addressing::default(), Refused::Denied(denied))
     }
 
     /// Runs an operation of another service on behalf of the caller, so that GetServices shows exactly

@@ -105,7 +105,8 @@ fn errors_before_soap_are_http_errors() {
         (Request::put(PATH), body.as_str(), 405),
         (Request::post(PATH).header(CONTENT_TYPE, "application/json"), &body, 415),
         (Request::post(PATH).header(CONTENT_TYPE, "multipart/related; type=x"), &body, 415),
-        (Request::post(PATH), "", 400),
+        (Request::post(PATH), "", 401),
+        (Request::post(PATH).header(AUTHORIZATION, "Digest x=y"), "", 400),
         (Request::post(PATH), &body, 200),
         (Request::post(PATH).header(CONTENT_TYPE, "TEXT/XML;charset=utf-8"), &body, 200),
     ] {

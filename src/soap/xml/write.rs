@@ -25,6 +25,12 @@ fn collect<'a>(element: &'a Element, used: &mut Vec<&'a Ns>) {
             used.push(&name.ns);
         }
     }
+    // Prefixes for text, where they are the usual ones: the root is the place to look for them.
+    for (prefix, ns) in &element.declared {
+        if ns::prefix_of(ns) == Some(prefix) && !used.contains(&ns) {
+            used.push(ns);
+        }
+    }
     element.elements().for_each(|e| collect(e, used));
 }
 
@@ -206,6 +212,14 @@ mod tests {
         assert_eq!(again, around);
         let v = again.child("urn:not-onvif", "f").unwrap().child("urn:not-onvif", "v").unwrap();
         assert_eq!(v.resolve(&v.text()), Some(Name::new("urn:q", "Name")));
+    }
+
+    #[test]
+    fn usual_prefixes_for_text_are_declared_at_the_root() {
+        let topic = Element::of(ns::WSNT, "Topic", "tns1:A").declaring("tns1", ns::TNS1);
+        let text = format!("{:?}", Element::new(ns::TEV, "A").with(topic.clone()).with(topic));
+        assert_eq!(text.matches("xmlns:").count(), 3, "{text}");
+        assert!(text.contains("<wsnt:Topic>tns1:A<"), "{text}");
     }
 
     #[test]
