@@ -80,7 +80,7 @@ fn segments(
     changes: BTreeMap<(TrackToken, SegmentId), SegmentChange>,
     applied: &mut Applied,
 ) -> Result<Edits> {
-    let mut append: Vec<(u32, Segment)> = Vec::new();
+    let mut append: Vec<(u32, Box<Segment>)> = Vec::new();
     let mut known: Vec<(u32, SegmentId, SegmentChange)> = Vec::new();
     {
         let mut names = shared.names.write();
@@ -111,15 +111,15 @@ fn segments(
     };
     append.iter().for_each(|(number, new)| note(*number, None, new));
 
-    let mut delete = Vec::new();
-    let mut seen: BTreeMap<u64, Vec<i64>> = BTreeMap::new();
+    let mut delete = Rows::new();
+    let mut seen: BTreeMap<u64, Rows> = BTreeMap::new();
     let mut old = find_segments(&open.db, &shared.names.read(), &known)?;
     for (number, id, change) in known {
         match (change, old.remove(&(number, id.0))) {
             (SegmentChange::Seen, None) => {}
             (SegmentChange::Seen, Some((row, old))) => {
                 if old.seen != run {
-                    seen.entry(run.0).or_default().push(row);
+                    seen.entry(run.0).or_default().push((row, old.start.utc));
                 }
             }
             (SegmentChange::Put(new), None) => {
@@ -127,23 +127,23 @@ fn segments(
                 note(number, None, &new);
                 append.push((number, new));
             }
-            (SegmentChange::Put(new), Some((_, old))) if new == old => {}
+            (SegmentChange::Put(new), Some((_, old))) if *new == old => {}
             (SegmentChange::Put(new), Some((row, old))) if same_but_seen(&new, &old) => {
-                seen.entry(new.seen.0).or_default().push(row);
+                seen.entry(new.seen.0).or_default().push((row, old.start.utc));
             }
             (SegmentChange::Put(new), Some((row, old))) => {
                 applied.count_segment(Some(&old), &new);
                 note(number, Some(&old), &new);
-                delete.push(row);
+                delete.push((row, old.start.utc));
                 append.push((number, new));
             }
         }
     }
 
     for (run, rows) in seen {
-        in_rows(&open.db, &format!("UPDATE segment SET seen = {run}"), &rows)?;
+        in_rows(&open.db, &format!("UPDATE segment SET seen = {run}"), "start_time", &rows)?;
     }
-    in_rows(&open.db, "DELETE FROM segment", &delete)?;
+    in_rows(&open.db, "DELETE FROM segment", "start_time", &delete)?;
     append.sort_by_key(|(number, s)| (hour(s.start.utc), *number, s.start.utc));
     let mut to = open.db.appender("segment")?;
     for (number, segment) in &append {
@@ -159,18 +159,32 @@ fn hour(t: Utc) -> i64 {
     t.micros().div_euclid(3_600_000_000)
 }
 
-/// Runs a statement on rows of these numbers.
-fn in_rows(db: &Connection, statement: &str, rows: &[i64]) -> Result<()> {
+/// Rows to change: number and time. The times bound what DuckDB looks through.
+type Rows = Vec<(i64, Utc)>;
+
+/// Runs a statement on rows of these numbers; `column` is what the times are of.
+fn in_rows(db: &Connection, statement: &str, column: &str, rows: &Rows) -> Result<()> {
     for rows in rows.chunks(ROWS_AT_ONCE) {
-        let list = rows.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
-        db.execute_batch(&format!("{statement} WHERE rowid IN ({list})"))?;
+        let (first, last) = hull(rows.iter().map(|(_, at)| *at));
+        let list = rows.iter().map(|(row, _)| row.to_string()).collect::<Vec<_>>().join(",");
+        db.execute_batch(&format!(
+            "{statement} WHERE rowid IN ({list})
+             AND {column} BETWEEN make_timestamp({}) AND make_timestamp({})",
+            first.micros(),
+            last.micros()
+        ))?;
     }
     Ok(())
 }
 
+/// First and last; crossed where there is none.
+fn hull(times: impl Iterator<Item = Utc>) -> (Utc, Utc) {
+    times.fold((Utc::MAX, Utc::MIN), |(first, last), t| (first.min(t), last.max(t)))
+}
+
 /// The smallest stretch of time that surely holds every row that did not move.
 fn hint(times: impl Iterator<Item = Utc>) -> Option<(i64, i64)> {
-    let (first, last) = times.fold((Utc::MAX, Utc::MIN), |(a, b), t| (a.min(t), b.max(t)));
+    let (first, last) = hull(times);
     (first <= last).then(|| (first.plus_us(-HINT_US).micros(), last.plus_us(HINT_US).micros()))
 }
 
@@ -269,7 +283,7 @@ fn events(
     let mut append: Vec<RecordingEvent> = fresh.into_iter().filter_map(|(_, e)| e).collect();
     applied.events_new += append.len() as u64;
 
-    let mut delete = Vec::new();
+    let mut delete = Rows::new();
     let mut old = find_events(&open.db, &shared.names.read(), &known)?;
     for (id, new) in known {
         match (old.remove(&id.0), new) {
@@ -278,15 +292,15 @@ fn events(
                 applied.events_new += 1;
                 append.push(new);
             }
-            (Some((row, _)), None) => delete.push(row),
+            (Some((row, old)), None) => delete.push((row, old.at.utc)),
             (Some((_, old)), Some(new)) if old == new => {}
-            (Some((row, _)), Some(new)) => {
-                delete.push(row);
+            (Some((row, old)), Some(new)) => {
+                delete.push((row, old.at.utc));
                 append.push(new);
             }
         }
     }
-    in_rows(&open.db, "DELETE FROM event", &delete)?;
+    in_rows(&open.db, "DELETE FROM event", "time", &delete)?;
 
     let mut rows: Vec<(EventNames, RecordingEvent)> = {
         let mut names = shared.names.write();

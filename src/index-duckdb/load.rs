@@ -34,7 +34,7 @@ pub(crate) struct Loaded {
 /// The writer's connection and what only the writer needs.
 pub(crate) struct Open {
     pub db: Connection,
-    /// Loaded before the first write, not at start-up.
+    /// Loaded by the writer's thread: opening does not wait for them.
     pub filters: Option<Filters>,
     /// Tracks whose rows in `span` are behind; all of them are in `dirty_track`.
     pub dirty: HashSet<u32>,
@@ -222,7 +222,7 @@ fn keys(
 ) -> Result<Filter> {
     let sql = format!("SELECT count(*), coalesce(max(rowid), -1) FROM {table}");
     let (count, last): (i64, i64) = db.query_row(&sql, [], |r| Ok((r.get(0)?, r.get(1)?)))?;
-    let mut filter = Filter::with_capacity(count.unsigned_abs() as usize * 3 / 2);
+    let mut filter = Filter::with_capacity(count.unsigned_abs() as usize * 5 / 4);
     for first in (0..=last).step_by(KEYS_AT_ONCE as usize) {
         let end = first + KEYS_AT_ONCE;
         let sql = format!("SELECT {columns} FROM {table} WHERE rowid >= {first} AND rowid < {end}");

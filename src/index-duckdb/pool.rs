@@ -31,7 +31,10 @@ impl Pool {
             .max_memory(&memory)?
             .threads(options.threads.max(1) as i64)?
             .enable_autoload_extension(false)?
-            .enable_external_access(false)?;
+            .enable_external_access(false)?
+            // Pages here are a few hundred rows of one row group: fetching their columns in a
+            // second pass doubles the time (measured, docs/benchmarks.md).
+            .with("late_materialization_max_rows", "0")?;
         let root = Connection::open_with_flags(&options.path, config)?;
         Ok(Self {
             inner: Mutex::new(Inner { root: Some(root), idle: Vec::new(), busy: 0 }),

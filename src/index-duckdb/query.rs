@@ -20,9 +20,12 @@ use crate::error::Result;
 use crate::names::{Interner, Names};
 use crate::rows::{EVENT_COLUMNS, SEGMENT_COLUMNS, event, segment, state_code};
 use crate::small::each;
-use crate::state::{Bounds, Property, Shared};
+use crate::state::{Property, Shared};
 
 const HOUR_US: i64 = 3_600_000_000;
+/// The first look back for states: many properties rest longer than an hour, and a page is not
+/// what is looked for.
+const STATE_US: i64 = 8 * HOUR_US;
 /// Each window is this many times as long as the one before.
 const GROWTH: i64 = 8;
 /// Rows in one page, whatever was asked for; a cursor leads on.
@@ -31,14 +34,15 @@ const LIMIT_MAX: usize = 1_000_000;
 const LIST_MAX: usize = 20_000;
 
 /// Windows `[from, to)` that together are `[first, end)`, from the end where the page starts. The
-/// first one reaches an hour beyond `anchor`.
+/// first one reaches `width` beyond `anchor`.
 fn windows(
     first: i64,
     end: i64,
     anchor: i64,
     direction: Direction,
+    mut width: i64,
 ) -> impl Iterator<Item = (i64, i64)> {
-    let (mut first, mut end, mut width) = (first, end, HOUR_US);
+    let (mut first, mut end) = (first, end);
     std::iter::from_fn(move || {
         if first >= end {
             return None;
@@ -130,7 +134,7 @@ pub(crate) fn segments(
         Direction::Reverse => end,
     };
     let mut items = Vec::new();
-    for (from, to) in windows(first, end, anchor, select.direction) {
+    for (from, to) in windows(first, end, anchor, select.direction, HOUR_US) {
         let sql = format!(
             "SELECT {SEGMENT_COLUMNS} FROM segment s JOIN track_name n ON n.id = s.track_id
              WHERE s.start_time >= {} AND s.start_time < {} AND {}
@@ -156,6 +160,10 @@ pub(crate) fn segments(
 }
 
 /// See [`dvrgate_index::Snapshot::segments_around`]. `spans` are those of the track.
+///
+/// One query over an hour on both sides mostly has it all. Where it has not, the edge of the span
+/// before or after is the edge of the segment that is missing; inside a long span without edges
+/// nearby, windows grow up to the span's ends.
 pub(crate) fn segments_around(
     db: &Connection,
     shared: &Shared,
@@ -165,54 +173,71 @@ pub(crate) fn segments_around(
 ) -> Result<Vec<Segment>> {
     let names = shared.names.read();
     let Some(id) = names.tracks.get(track) else { return Ok(Vec::new()) };
-    let live = format!("s.track_id = {id} AND s.state <> 2 AND s.end_time > s.start_time");
     let find = |rest: &str| {
         let mut found = Vec::new();
-        let sql = format!("SELECT {SEGMENT_COLUMNS} FROM segment s WHERE {live} AND {rest}");
+        let sql = format!(
+            "SELECT {SEGMENT_COLUMNS} FROM segment s
+             WHERE s.track_id = {id} AND s.state <> 2 AND s.end_time > s.start_time AND {rest}"
+        );
         each(db, &sql, |row| {
             found.push(segment(row, &names)?);
             Ok(())
         })?;
         Ok::<_, crate::error::DbError>(found)
     };
-    let at = time(t.micros());
-    let mut found = find(&format!("s.start_time <= {at} AND s.end_time > {at}"))?;
-    let Bounds { starts, .. } = *shared.bounds.read();
+    let around = spans.get(spans.partition_point(|s| s.end() <= t)).filter(|s| s.contains(t));
+    let ended = spans[..spans.partition_point(|s| s.end() <= t)].last();
+    let coming = spans.get(spans.partition_point(|s| s.start() <= t));
+    let (from, to) = (t.plus_us(-HOUR_US), t.plus_us(HOUR_US));
+    let near = find(&ends_in(from, Utc::MAX, &format!("s.start_time < {}", time(to.micros()))))?;
 
-    // The last that ended: its end is in the last span that starts before `t`.
-    let before = spans[..spans.partition_point(|s| s.start() < t)].last();
-    let anchor = before.map_or(t, |s| s.end().min(t)).micros() + 1;
-    let first = starts.first.micros();
-    for (from, to) in windows(first, t.micros() + 1, anchor, Direction::Reverse) {
-        let last = find(&format!(
-            "s.end_time >= {} AND s.end_time < {}
-             ORDER BY s.end_time DESC, s.start_time DESC, s.id DESC LIMIT 1",
-            time(from),
-            time(to)
-        ))?;
-        if !last.is_empty() {
-            found.extend(last);
+    let latest = |s: &&Segment| (s.end.utc, s.start.utc, s.id);
+    let mut last = near.iter().filter(|s| s.range().end() <= t).max_by_key(latest).cloned();
+    let mut lows = Vec::new();
+    if last.is_none() {
+        let start = around.map_or(from, |s| s.start()).micros();
+        lows.extend(windows(start, from.micros(), from.micros(), Direction::Reverse, HOUR_US));
+        lows.extend(ended.map(|s| (s.end().micros(), s.end().micros() + 1)));
+    }
+    for (low, high) in lows {
+        let order = "true ORDER BY s.end_time DESC, s.start_time DESC, s.id DESC LIMIT 1";
+        last = find(&ends_in(Utc::from_micros(low), Utc::from_micros(high), order))?.pop();
+        if last.is_some() {
             break;
         }
     }
 
-    // The first that starts later: in this span, or at the start of the next.
-    let next = spans.get(spans.partition_point(|s| s.end() <= t));
-    let anchor = next.map_or(t, |s| s.start().max(t)).micros();
-    let end = starts.last.micros() + 1;
-    for (from, to) in windows(t.micros() + 1, end, anchor, Direction::Forward) {
-        let next = find(&format!(
+    let earliest = |s: &&Segment| (s.start.utc, s.id);
+    let mut next = near.iter().filter(|s| s.start.utc > t).min_by_key(earliest).cloned();
+    let mut highs = Vec::new();
+    if next.is_none() {
+        let end = around.map_or(to, |s| s.end()).micros();
+        highs.extend(windows(to.micros(), end, to.micros(), Direction::Forward, HOUR_US));
+        highs.extend(coming.map(|s| (s.start().micros(), s.start().micros() + 1)));
+    }
+    for (low, high) in highs {
+        next = find(&format!(
             "s.start_time >= {} AND s.start_time < {} ORDER BY s.start_time, s.id LIMIT 1",
-            time(from),
-            time(to)
-        ))?;
-        if !next.is_empty() {
-            found.extend(next);
+            time(low),
+            time(high)
+        ))?
+        .pop();
+        if next.is_some() {
             break;
         }
     }
+
+    let mut found: Vec<Segment> = near.into_iter().filter(|s| s.range().contains(t)).collect();
+    found.extend(last);
+    found.extend(next);
     found.sort_by_key(|s| (s.start.utc, s.id));
     Ok(found)
+}
+
+/// Condition: ends in `[from, to)`, and `rest`.
+fn ends_in(from: Utc, to: Utc, rest: &str) -> String {
+    let (from, to) = (time(from.micros()), time(to.micros()));
+    format!("s.end_time >= {from} AND s.end_time < {to} AND {rest}")
 }
 
 /// The numbers of a scope; `None` for all.
@@ -261,7 +286,7 @@ pub(crate) fn events(
         Direction::Reverse => end,
     };
     let mut items = Vec::new();
-    for (from, to) in windows(first, end, anchor, select.direction) {
+    for (from, to) in windows(first, end, anchor, select.direction, HOUR_US) {
         let sql = format!(
             "SELECT {EVENT_COLUMNS} FROM event e
              WHERE e.time >= {} AND e.time < {}{conditions}
@@ -305,7 +330,7 @@ pub(crate) fn state_at(
     let mut states = Vec::new();
     let bounds = shared.bounds.read().events;
     let end = query.at.min(bounds.last).micros().saturating_add(1);
-    for (from, to) in windows(bounds.first.micros(), end, end, Direction::Reverse) {
+    for (from, to) in windows(bounds.first.micros(), end, end, Direction::Reverse, STATE_US) {
         open.retain(|_, first| first.micros() < to);
         if open.is_empty() {
             break;
@@ -322,12 +347,12 @@ pub(crate) fn state_at(
                 conditions += &format!(" AND e.{column} IN ({})", list(ids));
             }
         }
+        // One row a property, gathered while scanning: a window function would sort all of them.
         let sql = format!(
-            "SELECT {EVENT_COLUMNS} FROM event e
-             WHERE e.time >= {} AND e.time < {} AND e.is_property{conditions}
-             QUALIFY row_number() OVER (
-                 PARTITION BY e.topic_id, e.recording_id, e.track_id, e.source_items
-                 ORDER BY e.time DESC, e.id DESC) = 1",
+            "SELECT {EVENT_COLUMNS} FROM (
+                 SELECT unnest(arg_max(e, (e.time, e.id))) FROM event e
+                 WHERE e.time >= {} AND e.time < {} AND e.is_property{conditions}
+                 GROUP BY e.topic_id, e.recording_id, e.track_id, e.source_items) e",
             time(from),
             time(to),
         );
@@ -358,7 +383,7 @@ mod tests {
             for (first, end, anchor) in
                 [(0, 100 * HOUR_US, 5), (-7, 3, 1), (0, 10 * HOUR_US, 20 * HOUR_US), (5, 5, 5)]
             {
-                let mut all: Vec<_> = windows(first, end, anchor, direction).collect();
+                let mut all: Vec<_> = windows(first, end, anchor, direction, HOUR_US).collect();
                 assert!(all.len() < 10);
                 if direction == Direction::Reverse {
                     all.reverse();

@@ -89,6 +89,7 @@ impl Writer {
     /// Works until the other end of the queue is gone.
     pub fn run(mut self) {
         self.try_flush();
+        self.load_filters();
         loop {
             let dirty = self.open.as_ref().is_some_and(|o| !o.dirty.is_empty());
             let first = if dirty {
@@ -220,6 +221,16 @@ impl Writer {
             }
         }
         result
+    }
+
+    /// Before the first batch asks for them, while the readers are at work already.
+    fn load_filters(&mut self) {
+        let Some(open) = &mut self.open else { return };
+        match Filters::load(&open.db) {
+            Ok(filters) => open.filters = Some(filters),
+            // The first batch tries again and tells its caller.
+            Err(e) => tracing::warn!(error = %e, "the keys of the index cannot be read"),
+        }
     }
 
     fn try_flush(&mut self) {

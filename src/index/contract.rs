@@ -50,8 +50,9 @@ pub struct History {
     step: u64,
 }
 
-/// Most changes in one random batch.
+/// Most changes in a random batch, and in one that changes nearly everything at once.
 const BATCH_MAX: u64 = 40;
+const LARGE_BATCH_MAX: u64 = 400;
 
 impl History {
     /// The history of that seed, before its first batch.
@@ -67,7 +68,8 @@ impl History {
     pub fn step(&mut self, index: &dyn Index) {
         self.step += 1;
         let at = self.at();
-        let batch = history::batch(&mut self.rng, self.step, BATCH_MAX);
+        let most = if self.rng.one_in(6) { LARGE_BATCH_MAX } else { BATCH_MAX };
+        let batch = history::batch(&mut self.rng, self.step, most);
         let held = index.snapshot();
         let spans_before = self.all_spans(&*held);
         let applied = ok(block_on(index.apply(batch.clone())), &at);

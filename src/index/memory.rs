@@ -62,7 +62,7 @@ impl State {
         for ((track, id), change) in net.segments {
             let old = self.take_segment(&track, id);
             let new = match change {
-                SegmentChange::Put(segment) => segment,
+                SegmentChange::Put(segment) => *segment,
                 SegmentChange::Seen => match &old {
                     Some(old) => Segment { seen: net.run, ..(**old).clone() },
                     None => continue,

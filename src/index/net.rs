@@ -35,7 +35,7 @@ pub struct Net {
 #[derive(Clone, Debug, PartialEq)]
 pub enum SegmentChange {
     /// It is inserted or replaced.
-    Put(Segment),
+    Put(Box<Segment>),
     /// If it is there, its `seen` becomes the batch's run.
     Seen,
 }
@@ -56,7 +56,7 @@ impl From<Batch> for Net {
                     net.epochs.insert((e.device.clone(), e.id), *e);
                 }
                 Change::Segment(s) => {
-                    net.segments.insert((s.track.clone(), s.id), SegmentChange::Put(*s));
+                    net.segments.insert((s.track.clone(), s.id), SegmentChange::Put(s));
                 }
                 Change::Seen(track, id) => {
                     match net.segments.entry((track, id)).or_insert(SegmentChange::Seen) {
