@@ -16,7 +16,5 @@ mod timeline;
 pub use fetch::{Devices, FetchStats};
 pub use plan::{Delivery, FrameFilter, FrameStream, Marks, PlayPlan, Timeline};
 pub use ports::{Coverage, Gop, GopKey, MediaStore, Pin};
-pub use service::{
-    ChangeCounter, Changes, Footage, FootageOptions, FootageStats, Opened,
-};
+pub use service::{ChangeCounter, Changes, Footage, FootageOptions, FootageStats, Opened};
 pub use store::{GopStore, StoreOptions, StoreStats};

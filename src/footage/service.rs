@@ -109,11 +109,9 @@ impl Footage {
 
     fn walk(&self, plan: &PlayPlan) -> Result<FrameStream> {
         let changes = self.changes.subscribe();
-        let recording = self
-            .index
-            .snapshot()
-            .recording(&plan.recording)?
-            .ok_or_else(|| Error::not_found("no such recording").with("recording", &plan.recording))?;
+        let recording = self.index.snapshot().recording(&plan.recording)?.ok_or_else(|| {
+            Error::not_found("no such recording").with("recording", &plan.recording)
+        })?;
         let mut tracks = Vec::with_capacity(plan.tracks.len());
         for token in &plan.tracks {
             let track = recording.track(token).ok_or_else(|| {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use dvrgate_media::container::{Demuxed, Unit};
 use dvrgate_model::{
-    ByteOrigin, Civil, CodecParams, Convention, Frame, FrameKind, Recording, TrackKind,
-    TrackToken, Utc, UtcRange,
+    ByteOrigin, Civil, CodecParams, Convention, Frame, FrameKind, Recording, TrackKind, TrackToken,
+    Utc, UtcRange,
 };
 
 use super::timing::Timing;

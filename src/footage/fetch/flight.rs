@@ -155,9 +155,8 @@ impl Ticket {
     ) -> Option<Arc<Gop>> {
         let state = self.flight.state.lock();
         let of_track = state.unstored.values().filter(|g| g.track == *track);
-        let mut fitting = of_track.filter(|g| {
-            g.range.end() > from && beyond.is_none_or(|b| g.range.start() > b)
-        });
+        let mut fitting =
+            of_track.filter(|g| g.range.end() > from && beyond.is_none_or(|b| g.range.start() > b));
         fitting.next().cloned()
     }
 

@@ -106,11 +106,7 @@ pub(crate) struct Refused {
 }
 
 impl Fetcher {
-    pub(crate) fn new(
-        store: GopStore,
-        index: Arc<dyn Index>,
-        devices: Arc<dyn Devices>,
-    ) -> Self {
+    pub(crate) fn new(store: GopStore, index: Arc<dyn Index>, devices: Arc<dyn Devices>) -> Self {
         Self(Arc::new(FetchShared {
             store,
             index,
@@ -137,7 +133,12 @@ impl Fetcher {
     }
 
     /// The stretch around an instant that holds no footage whatever the index says.
-    pub(crate) fn empty_at(&self, recording: &Recording, track: &TrackToken, at: Utc) -> Option<UtcRange> {
+    pub(crate) fn empty_at(
+        &self,
+        recording: &Recording,
+        track: &TrackToken,
+        at: Utc,
+    ) -> Option<UtcRange> {
         let now = self.0.device_of(recording).ok()?.clock.now();
         self.0.memory.empty_at(track, at, now)
     }
@@ -204,7 +205,9 @@ impl FetchShared {
                 Error::not_found("the recorder of this footage is not configured")
                     .with("device", device)
             }),
-            Origin::Receiver { .. } => Err(Error::not_found("no recorder is behind this recording")),
+            Origin::Receiver { .. } => {
+                Err(Error::not_found("no recorder is behind this recording"))
+            }
         }
     }
 

@@ -14,16 +14,16 @@ use dvrgate_media::container::ps::PsDemuxer;
 use dvrgate_media::container::ts::TsDemuxer;
 use dvrgate_media::container::{Demuxed, Demuxer};
 use dvrgate_model::{
-    ChannelId, ClockMap, Convention, Direction, Error, ErrorKind, Origin, Recording, Result,
-    Retry, Segment, SegmentState, SourceRange, StreamKind, TrackToken, Utc, UtcRange,
+    ChannelId, ClockMap, Convention, Direction, Error, ErrorKind, Origin, Recording, Result, Retry,
+    Segment, SegmentState, SourceRange, StreamKind, TrackToken, Utc, UtcRange,
 };
 use futures::StreamExt;
 use sha2::{Digest, Sha256};
 
+use super::FetchShared;
 use super::assemble::{Assembler, Ending};
 use super::flight::Flight;
 use super::timing::Timing;
-use super::FetchShared;
 use crate::{Gop, MediaStore};
 
 /// A transfer goes on this far beyond its stretch, to see the end of the last GOP: first try, then
@@ -131,7 +131,8 @@ impl Job {
                 _ => part.end().plus_us(tail).min(segment.end.utc),
             };
             let window = UtcRange::clamped(from, end);
-            let cut = self.fetch_window(segment, window, part.end(), clock, channel, brought).await?;
+            let cut =
+                self.fetch_window(segment, window, part.end(), clock, channel, brought).await?;
             // The end of the segment while it grows is no end; it is asked for again later.
             let growing = segment.state == SegmentState::Growing;
             match cut {
@@ -187,10 +188,8 @@ impl Job {
     ) -> Result<Option<Utc>> {
         let opened = self.open(&request).await?;
         let start = (opened.start.unwrap_or(request.window.start), Convention::Listing);
-        let bounds = UtcRange::clamped(
-            window.start().plus_us(-BOUNDS_US),
-            window.end().plus_us(BOUNDS_US),
-        );
+        let bounds =
+            UtcRange::clamped(window.start().plus_us(-BOUNDS_US), window.end().plus_us(BOUNDS_US));
         let mut landing = Landing {
             job: self,
             transfer: self.shared.store.transfer(&opened.what),

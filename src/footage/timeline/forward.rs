@@ -93,7 +93,12 @@ impl Forward {
             return Ok(Turn::Over);
         }
         let span = supply.span(&self.track, self.search, Direction::Forward)?;
-        Ok(Turn::At(span.map_or(self.search, |s| s.start().max(self.search))))
+        Ok(Turn::At(match (span, self.start) {
+            // Its first unit lies before the requested time; nobody knows how far.
+            (Some(s), Some(from)) if self.search == from && s.contains(from) => s.start(),
+            (Some(s), _) => s.start().max(self.search),
+            (None, _) => self.search,
+        }))
     }
 
     /// The held unit if it is known what follows it.
@@ -140,13 +145,14 @@ impl Forward {
             return self.no_more(supply).await;
         };
         let bound = span.start().max(self.search);
-        if let Some(until) = self.until.filter(|u| bound >= *u) {
-            self.gap_follows = self.newest.is_some_and(|n| is_jump(n, bound.max(until)));
+        let gap = self.newest.is_some_and(|n| is_jump(n, bound));
+        // Close to its end only the footage itself tells whether the section goes on.
+        if self.until.is_some_and(|u| bound >= u) && (gap || is_jump(bound, span.end())) {
+            self.gap_follows = gap;
             self.end = Some(End::Range);
             return Ok(());
         }
-        if self.held.is_some() && !self.gap_follows && self.newest.is_some_and(|n| is_jump(n, bound))
-        {
+        if self.held.is_some() && gap && !self.gap_follows {
             // No need to fetch what is behind the gap to know that there is one.
             self.gap_follows = true;
             return Ok(());
@@ -165,15 +171,19 @@ impl Forward {
                 (None, false) => CONTIGUOUS_US,
             },
         };
-        match supply.gop(&want).await? {
+        let found = supply.gop(&want).await?;
+        let found = match (inside, found) {
+            (Some(from), found) if !holds(&found, from) => {
+                match self.one_before(supply, from, &want).await? {
+                    Some(gop) => Found::Gop(gop),
+                    None => found,
+                }
+            }
+            (_, found) => found,
+        };
+        match found {
             Found::Nothing(to) => self.search = to.max(bound.plus_us(1)),
             Found::Gop(gop) => {
-                let gop = match inside {
-                    Some(from) if gop.range.start() > from => {
-                        self.one_before(supply, from, &want).await?.unwrap_or(gop)
-                    }
-                    _ => gop,
-                };
                 let first = match self.start.take().filter(|_| inside.is_some()) {
                     Some(from) => start_in(&gop, from),
                     None => 0,
@@ -199,8 +209,7 @@ impl Forward {
         if from.since_us(want.within.start()) <= CONTIGUOUS_US {
             return Ok(None);
         }
-        let before =
-            Want { direction: Direction::Reverse, from: from.plus_us(1), ..want.clone() };
+        let before = Want { direction: Direction::Reverse, from: from.plus_us(1), ..want.clone() };
         Ok(match supply.gop(&before).await? {
             Found::Gop(gop) if !is_jump(gop.range.end(), from) => Some(gop),
             _ => None,
@@ -271,6 +280,10 @@ pub(super) fn passes(filter: FrameFilter, frame: &Frame, far_enough: impl Fn(i64
             frame.kind.is_clean() && far_enough(min_interval_us)
         }
     }
+}
+
+fn holds(found: &Found, from: Utc) -> bool {
+    matches!(found, Found::Gop(gop) if gop.range.start() <= from)
 }
 
 /// The last clean unit at or before `from`, else the first unit.

@@ -150,8 +150,12 @@ impl<S: Supply> Walk<S> {
         self.pass(ready.key, ready.key);
         let clean = ready.frame.kind.is_clean();
         let discontinuity = std::mem::take(&mut self.discontinuity[i]);
-        let marks =
-            Marks { clean, end_of_span: ready.end_of_span, discontinuity, terminal: ready.terminal };
+        let marks = Marks {
+            clean,
+            end_of_span: ready.end_of_span,
+            discontinuity,
+            terminal: ready.terminal,
+        };
         self.out.push_back(Delivery::Unit { frame: ready.frame, marks });
     }
 

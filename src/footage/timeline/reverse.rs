@@ -102,15 +102,13 @@ impl Reverse {
         };
         let bound = span.end().min(self.search);
         // The bound is the first instant that does not belong to it.
-        if let Some(until) = self.until.filter(|u| bound <= *u) {
-            self.gap_follows = self.oldest.is_some_and(|o| is_jump(bound.min(until), o));
+        let gap = self.oldest.is_some_and(|o| is_jump(bound, o));
+        if self.until.is_some_and(|u| bound <= u) && (gap || is_jump(span.start(), bound)) {
+            self.gap_follows = gap;
             self.end = Some(End::Range);
             return Ok(());
         }
-        if self.current.is_some()
-            && !self.gap_follows
-            && self.oldest.is_some_and(|o| is_jump(bound, o))
-        {
+        if self.current.is_some() && gap && !self.gap_follows {
             self.gap_follows = true;
             return Ok(());
         }
@@ -172,9 +170,7 @@ impl Reverse {
             let last_key = self.last_key;
             let filter = self.filter;
             piece.frames.retain(|f| {
-                passes(filter, f, |gap| {
-                    last_key.is_none_or(|last| last.since_us(f.at.utc) >= gap)
-                })
+                passes(filter, f, |gap| last_key.is_none_or(|last| last.since_us(f.at.utc) >= gap))
             });
             if !piece.frames.is_empty() {
                 self.last_key = Some(piece.first);
