@@ -3,6 +3,7 @@
 //! * `service`: ONVIF Replay Control 5, over SOAP.
 //! * `playback`: ONVIF Streaming 6, the application side of the RTSP server.
 
+pub mod playback;
 pub mod service;
 mod timeout;
 
