@@ -140,7 +140,7 @@ impl Packets {
         let mut kept = VecDeque::new();
         let mut held_bytes = 0;
         let mut found = false;
-        while let Some(item) = self.next() {
+        for item in self.by_ref() {
             let item = item?;
             if let Demuxed::Unit(unit) = &item {
                 let at_us = unit.media.micros();

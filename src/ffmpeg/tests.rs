@@ -60,7 +60,8 @@ fn native(demuxer: &mut dyn Demuxer, path: &Path) -> Vec<Demuxed> {
 #[test]
 fn containers_and_encodings() {
     let dir = TempDir::new().unwrap();
-    let table: &[(&str, &[&str], &[&str], Codec, Codec)] = &[
+    type Case<'a> = (&'a str, &'a [&'a str], &'a [&'a str], Codec, Codec);
+    let table: &[Case<'_>] = &[
         ("a.mp4", H264, &["-c:a", "aac"], Codec::H264, Codec::Aac),
         (
             "b.mkv",
