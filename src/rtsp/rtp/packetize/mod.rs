@@ -1,0 +1,168 @@
+//! Access units to RTP packets. A file for each family of payload formats.
+
+mod aac;
+mod nal;
+mod plain;
+
+use bytes::Bytes;
+use dvrgate_model::{Codec, CodecParams};
+
+use super::extension::{EXTENSION_BYTES, ReplayExtension};
+use super::header::Header;
+use super::packets::{Packets, Target};
+
+/// Bytes of the largest packet from the RTP header on. All packets of a fragmented unit but the
+/// last have exactly this size, which is what UDP segmentation offload asks for.
+pub const MAX_PACKET_BYTES: usize = 1400;
+
+/// One access unit on its way out.
+#[derive(Clone, Debug)]
+pub struct AccessUnit<'a> {
+    /// RTP timestamp.
+    pub timestamp: u32,
+    /// Written into the first packet; `None` outside of replay.
+    pub extension: Option<ReplayExtension>,
+    /// A decoder may start here.
+    pub clean: bool,
+    /// What a decoder must know for it.
+    pub params: &'a CodecParams,
+    /// Framed as [`dvrgate_model::Frame::data`] says.
+    pub data: &'a Bytes,
+}
+
+/// Numbers of one RTP stream, and the payload format's memory.
+#[derive(Debug)]
+pub struct Packetizer {
+    codec: Codec,
+    payload_type: u8,
+    ssrc: u32,
+    sequence: u16,
+    packets: u32,
+    bytes: u32,
+    /// The parameter sets that went out last.
+    sent_sets: Vec<Bytes>,
+}
+
+impl Packetizer {
+    /// `sequence` is that of the first packet; RFC 3550 wants it random.
+    pub fn new(codec: Codec, payload_type: u8, ssrc: u32, sequence: u16) -> Self {
+        Self { codec, payload_type, ssrc, sequence, packets: 0, bytes: 0, sent_sets: Vec::new() }
+    }
+
+    /// Synchronization source.
+    pub fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// Sequence number of the next packet.
+    pub fn next_sequence(&self) -> u16 {
+        self.sequence
+    }
+
+    /// Packets and payload bytes so far, modulo 2^32 as sender reports count.
+    pub fn counts(&self) -> (u32, u32) {
+        (self.packets, self.bytes)
+    }
+
+    /// Forgets which parameter sets the receiver has: the next clean unit brings them again.
+    pub fn restart(&mut self) {
+        self.sent_sets.clear();
+    }
+
+    /// Appends the packets of a unit.
+    pub fn packetize(&mut self, unit: &AccessUnit<'_>, target: Target, out: &mut Packets) {
+        let sets = self.sets_to_insert(unit);
+        let mut emit = Emit {
+            stream: self,
+            target,
+            timestamp: unit.timestamp,
+            extension: unit.extension.map(|e| e.to_bytes()),
+            out,
+        };
+        match emit.stream.codec {
+            Codec::H264 => nal::h264(&sets, unit.data, &mut emit),
+            Codec::H265 => nal::h265(&sets, unit.data, &mut emit),
+            Codec::Aac => aac::packetize(unit.data, &mut emit),
+            Codec::Pcmu | Codec::Pcma => {
+                plain::samples(unit.data, 8 * u32::from(unit.params.channels.max(1)), &mut emit);
+            }
+            Codec::G726 { kbit } => plain::samples(unit.data, u32::from(kbit) / 8, &mut emit),
+            Codec::Mpeg4 | Codec::Metadata | Codec::Jpeg => plain::document(unit.data, &mut emit),
+        }
+    }
+
+    /// Parameter sets in band when they are not part of the unit and the receiver has none or
+    /// others (R8.T-12).
+    fn sets_to_insert(&mut self, unit: &AccessUnit<'_>) -> Vec<Bytes> {
+        let nal_codec = matches!(self.codec, Codec::H264 | Codec::H265);
+        let known = self.sent_sets[..] == unit.params.parameter_sets[..];
+        if !nal_codec || !unit.clean || known || unit.params.parameter_sets.is_empty() {
+            return Vec::new();
+        }
+        self.sent_sets = unit.params.parameter_sets.to_vec();
+        if nal::brings_sets(self.codec, unit.data) { Vec::new() } else { self.sent_sets.clone() }
+    }
+}
+
+/// Writes the packets of one unit; the extension goes into the first.
+struct Emit<'a> {
+    stream: &'a mut Packetizer,
+    target: Target,
+    timestamp: u32,
+    extension: Option<[u8; EXTENSION_BYTES]>,
+    out: &'a mut Packets,
+}
+
+impl Emit<'_> {
+    /// Payload bytes that fit into the next packet.
+    fn room(&self) -> usize {
+        let extension = if self.extension.is_some() { EXTENSION_BYTES } else { 0 };
+        MAX_PACKET_BYTES - Header::BYTES - extension
+    }
+
+    /// `prefix` and `body` together fit into [`Emit::room`].
+    fn packet(&mut self, marker: bool, prefix: &[u8], body: Bytes) {
+        let s = &mut *self.stream;
+        let header = Header {
+            marker,
+            payload_type: s.payload_type,
+            sequence: s.sequence,
+            timestamp: self.timestamp,
+            ssrc: s.ssrc,
+        };
+        s.sequence = s.sequence.wrapping_add(1);
+        s.packets = s.packets.wrapping_add(1);
+        s.bytes = s.bytes.wrapping_add((prefix.len() + body.len()) as u32);
+        let extension = self.extension.take();
+        self.out.push(self.target, body, |head| {
+            header.write(head, extension.is_some());
+            head.extend_from_slice(extension.as_ref().map_or(&[], |e| &e[..]));
+            head.extend_from_slice(prefix);
+        });
+    }
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+    use crate::rtp::Packet;
+
+    /// The packets of units, as bytes.
+    pub(crate) fn packets_of(
+        packetizer: &mut Packetizer,
+        units: &[AccessUnit<'_>],
+    ) -> Vec<(Packet, Vec<u8>)> {
+        let mut out = Packets::default();
+        for unit in units {
+            packetizer.packetize(unit, Target::Rtp(0), &mut out);
+        }
+        let mut list = Vec::new();
+        while let Some((_, [head, body])) = out.datagram() {
+            let bytes = [head, body].concat();
+            assert!(bytes.len() <= MAX_PACKET_BYTES);
+            list.push((Packet::parse(&bytes).unwrap(), bytes));
+            out.datagram_done();
+        }
+        list
+    }
+}

@@ -1,0 +1,190 @@
+//! A batch of packets that waits to be written: headers in one buffer, payloads as slices of the
+//! footage, so that one vectored write sends many packets and copies none.
+
+use bytes::Bytes;
+
+/// Where an entry goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Target {
+    /// Onto the RTSP connection as it is: a response.
+    Response,
+    /// Onto the RTSP connection as an interleaved packet of that channel.
+    Interleaved(u8),
+    /// To the RTP port of that stream of the session.
+    Rtp(usize),
+    /// To the RTCP port of that stream of the session.
+    Rtcp(usize),
+}
+
+/// One packet or response.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    head: std::ops::Range<usize>,
+    body: Bytes,
+    target: Target,
+}
+
+/// A batch.
+#[derive(Debug, Default)]
+pub struct Packets {
+    heads: Vec<u8>,
+    entries: Vec<Entry>,
+    /// Entries that are written.
+    done: usize,
+    /// Bytes of the next entry that are written.
+    partial: usize,
+    /// Bytes in all entries that are not written yet.
+    pending_bytes: usize,
+}
+
+const INTERLEAVED_HEAD: usize = 4;
+
+impl Packets {
+    /// Appends a packet: `head` writes its header bytes, `body` follows. An interleaved one gets
+    /// its frame header (RFC 2326 10.12) in front.
+    pub fn push(&mut self, target: Target, body: Bytes, head: impl FnOnce(&mut Vec<u8>)) {
+        if self.is_empty() {
+            self.clear();
+        }
+        let start = self.heads.len();
+        if let Target::Interleaved(channel) = target {
+            self.heads.extend_from_slice(&[b'$', channel, 0, 0]);
+            head(&mut self.heads);
+            let len = self.heads.len() - start - INTERLEAVED_HEAD + body.len();
+            // Packets are cut to far below 64 kB by who packetizes.
+            let len = u16::try_from(len).unwrap_or(u16::MAX).to_be_bytes();
+            self.heads[start + 2..start + INTERLEAVED_HEAD].copy_from_slice(&len);
+        } else {
+            head(&mut self.heads);
+        }
+        let head = start..self.heads.len();
+        self.pending_bytes += head.len() + body.len();
+        self.entries.push(Entry { head, body, target });
+    }
+
+    /// Appends a response.
+    pub fn push_response(&mut self, bytes: Bytes) {
+        self.push(Target::Response, bytes, |_| {});
+    }
+
+    /// Whether everything is written.
+    pub fn is_empty(&self) -> bool {
+        self.done == self.entries.len()
+    }
+
+    /// Bytes that are not written yet.
+    pub fn pending_bytes(&self) -> usize {
+        self.pending_bytes
+    }
+
+    /// Entries that are not written yet.
+    pub fn pending(&self) -> usize {
+        self.entries.len() - self.done
+    }
+
+    /// Slices for one vectored write, at most `out.len()`; returns how many were set.
+    pub fn slices<'a>(&'a self, out: &mut [std::io::IoSlice<'a>]) -> usize {
+        let mut n = 0;
+        let mut skip = self.partial;
+        for e in &self.entries[self.done..] {
+            if n + 2 > out.len() {
+                break;
+            }
+            for part in [&self.heads[e.head.clone()], &e.body[..]] {
+                let cut = skip.min(part.len());
+                skip -= cut;
+                let part = &part[cut..];
+                if !part.is_empty() {
+                    out[n] = std::io::IoSlice::new(part);
+                    n += 1;
+                }
+            }
+        }
+        n
+    }
+
+    /// Says that so many bytes of the slices were written.
+    pub fn advance(&mut self, mut written: usize) {
+        self.pending_bytes = self.pending_bytes.saturating_sub(written);
+        while let Some(e) = self.entries.get(self.done) {
+            let left = e.head.len() + e.body.len() - self.partial;
+            if written < left {
+                self.partial += written;
+                return;
+            }
+            written -= left;
+            self.partial = 0;
+            self.done += 1;
+        }
+        self.clear();
+    }
+
+    /// The next entry as a datagram: target, header and payload.
+    pub fn datagram(&self) -> Option<(Target, [&[u8]; 2])> {
+        let e = self.entries.get(self.done)?;
+        Some((e.target, [&self.heads[e.head.clone()], &e.body[..]]))
+    }
+
+    /// Says that the next entry was sent.
+    pub fn datagram_done(&mut self) {
+        if let Some(e) = self.entries.get(self.done) {
+            let len = e.head.len() + e.body.len();
+            self.advance(len);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.heads.clear();
+        self.entries.clear();
+        (self.done, self.partial, self.pending_bytes) = (0, 0, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use super::*;
+
+    fn batch() -> Packets {
+        let mut p = Packets::default();
+        p.push_response(Bytes::from_static(b"RTSP/1.0 200 OK\r\n\r\n"));
+        p.push(Target::Interleaved(2), Bytes::from_static(b"body"), |h| {
+            h.extend_from_slice(b"head")
+        });
+        p.push(Target::Interleaved(3), Bytes::new(), |h| h.extend_from_slice(b"rtcp"));
+        p
+    }
+
+    const WIRE: &[u8] = b"RTSP/1.0 200 OK\r\n\r\n$\x02\x00\x08headbody$\x03\x00\x04rtcp";
+
+    #[test]
+    fn whatever_is_written_at_a_time_the_wire_is_the_same() {
+        for step in 1..=WIRE.len() {
+            let mut p = batch();
+            let mut wire = Vec::new();
+            while !p.is_empty() {
+                let mut slices = [IoSlice::new(&[]); 16];
+                let n = p.slices(&mut slices);
+                let all: Vec<u8> = slices[..n].iter().flat_map(|s| s.iter().copied()).collect();
+                assert_eq!(all.len(), p.pending_bytes());
+                let take = step.min(all.len());
+                wire.extend_from_slice(&all[..take]);
+                p.advance(take);
+            }
+            assert_eq!(wire, WIRE, "step {step}");
+        }
+    }
+
+    #[test]
+    fn datagrams_come_one_by_one() {
+        let mut p = Packets::default();
+        p.push(Target::Rtp(0), Bytes::from_static(b"b"), |h| h.push(b'a'));
+        p.push(Target::Rtcp(1), Bytes::new(), |h| h.push(b'c'));
+        assert_eq!(p.datagram(), Some((Target::Rtp(0), [&b"a"[..], &b"b"[..]])));
+        p.datagram_done();
+        assert_eq!(p.datagram(), Some((Target::Rtcp(1), [&b"c"[..], &b""[..]])));
+        p.datagram_done();
+        assert!(p.datagram().is_none() && p.is_empty());
+    }
+}
