@@ -163,7 +163,7 @@ impl Adapter for Folder {
             }
             let more = clips.len() > self.page;
             clips.truncate(self.page);
-            let last = clips.last().filter(|_| more).map(|c| Library::order(c));
+            let last = clips.last().filter(|_| more).map(Library::order);
             let next = last.map(|(start, path)| PageCursor(Bytes::from(format!("{start} {path}"))));
             Ok(Page { items: clips.into_iter().map(segment).collect(), next, capped: false })
         })

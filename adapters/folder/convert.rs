@@ -104,8 +104,8 @@ impl Weighing {
         if !(1..=MAX_DURATION_US).contains(&duration_us) {
             return None;
         }
-        let name = named.map(|n| from_name(n, duration_us, file.written, zone));
-        let container = self.from_container(probe, zone);
+        let name = named.map(|n| by_name(n, duration_us, file.written, zone));
+        let container = self.by_container(probe, zone);
         let (first, second) = if self.name_first { (name, container) } else { (container, name) };
         let Start { raw, utc, basis, resolution_us } = first.or(second).unwrap_or_else(|| {
             let written = Civil::from_micros_as_if_utc(file.written.micros());
@@ -126,7 +126,7 @@ impl Weighing {
         })
     }
 
-    fn from_container(self, probe: &Probe, zone: &ZoneRule) -> Option<Start> {
+    fn by_container(self, probe: &Probe, zone: &ZoneRule) -> Option<Start> {
         let raw = probe.creation_time.as_deref()?;
         let (civil, rest) = Civil::parse_prefix(raw)?;
         if civil.date().0 < FIRST_YEAR {
@@ -155,7 +155,7 @@ fn source(raw: String, utc: Utc) -> SourceTime {
     SourceTime { raw: raw.into(), civil, zone: ZoneClaim::Utc }
 }
 
-fn from_name(named: &Named, duration_us: i64, written: Utc, zone: &ZoneRule) -> Start {
+fn by_name(named: &Named, duration_us: i64, written: Utc, zone: &ZoneRule) -> Start {
     let start =
         |utc, basis, resolution_us| Start { raw: named.raw.clone(), utc, basis, resolution_us };
     if named.is_utc {

@@ -327,9 +327,6 @@ async fn nothing_outside_the_folder_is_read() {
 #[tokio::test]
 async fn what_is_wrong_is_said() {
     let dir = TempDir::new().unwrap();
-    let gone = device(&dir.path().join("gone"), None, "page = 500");
-    let e = gone.adapter.identify(&gone.cx(Priority::Backfill)).await.unwrap_err();
-    assert_eq!(e.kind(), ErrorKind::Unreachable);
     let settings = DeviceSettings {
         id: DeviceId::from("shelf"),
         url: "http://example.invalid/".parse().unwrap(),
@@ -344,6 +341,12 @@ async fn what_is_wrong_is_said() {
     assert_eq!(connect(&settings, BUILTIN).unwrap_err().kind(), ErrorKind::InvalidArgument);
     let local = DeviceSettings { url: "file:///tmp".parse().unwrap(), ..settings };
     assert!(connect(&local, BUILTIN).is_ok());
+    let url = url::Url::from_directory_path(dir.path().join("gone")).unwrap();
+    let gone = connect(&DeviceSettings { url, ..local.clone() }, BUILTIN).unwrap();
+    let cx = device(dir.path(), None, "page = 500").cx(Priority::Backfill);
+    let e = gone.identify(&cx).await.unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Unreachable);
+    assert!(matches!(e.retry(), dvrgate_model::Retry::Later(_)));
     for (good, bad) in [
         ("start = \"container\"", "start = \"guess\""),
         ("\"%s\"", "\"%Q\""),
