@@ -12,13 +12,15 @@ use dvrgate_model::{
 use crate::merge::Lane;
 
 /// The row of a recorder; what the index already knows of its clock and syncs stays.
-pub fn device(device: &Device, identity: Option<Identity>, old: Option<&DeviceRecord>) -> DeviceRecord {
+pub fn device(
+    device: &Device,
+    identity: Option<Identity>,
+    old: Option<&DeviceRecord>,
+) -> DeviceRecord {
     DeviceRecord {
         id: device.id.clone(),
         vendor: device.vendor.clone(),
-        identity: identity
-            .or_else(|| old.map(|o| o.identity.clone()))
-            .unwrap_or_default(),
+        identity: identity.or_else(|| old.map(|o| o.identity.clone())).unwrap_or_default(),
         address: device.address.clone(),
         state: device.health.state(),
         zone: device.zone.clone().or_else(|| old.and_then(|o| o.zone.clone())),
@@ -45,7 +47,13 @@ pub fn recording(
             tracks.push(track(&token, kind, said.filter(|_| stream == StreamKind::Main), known));
         }
     }
-    tracks.extend(old_tracks.iter().filter(|t| !tracks.iter().any(|n| n.token == t.token)).cloned().collect::<Vec<_>>());
+    tracks.extend(
+        old_tracks
+            .iter()
+            .filter(|t| !tracks.iter().any(|n| n.token == t.token))
+            .cloned()
+            .collect::<Vec<_>>(),
+    );
     Recording {
         source: source(device, identity, channel),
         content: match stream {
@@ -93,9 +101,8 @@ fn track(
     said: Option<&CodecParams>,
     known: Option<&Track>,
 ) -> Track {
-    let token = known
-        .map(|k| k.token.clone())
-        .unwrap_or_else(|| TrackToken::derive(recording, kind, 1));
+    let token =
+        known.map(|k| k.token.clone()).unwrap_or_else(|| TrackToken::derive(recording, kind, 1));
     let params = known.and_then(|k| k.params.clone()).or_else(|| said.cloned());
     Track {
         token,

@@ -19,8 +19,10 @@ impl Syncer {
             let syncer = Arc::clone(&self);
             let watched = device.clone();
             tasks.spawn(async move { syncer.follow(&device).await });
-            let syncer = Arc::clone(&self);
-            tasks.spawn(async move { syncer.listen(&watched).await });
+            if self.options.watch {
+                let syncer = Arc::clone(&self);
+                tasks.spawn(async move { syncer.listen(&watched).await });
+            }
         }
         // An error means that the sender is gone.
         shutdown.wait_for(|stop| *stop).await.ok();

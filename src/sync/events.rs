@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use dvrgate_adapter::{Mapping, SourceEvent};
 use dvrgate_model::{
     ChannelId, ClockMap, DeviceId, EventOrigin, Hint, Items, RecordingEvent, RecordingToken, Stamp,
-    Topic, Utc,
+    Topic, Utc, UtcRange,
 };
+
+use crate::order::place;
 
 /// What is needed to place events.
 #[derive(Clone, Debug)]
@@ -33,17 +35,15 @@ pub struct Placed {
 }
 
 impl Places<'_> {
-    /// Places the entries of a log, oldest first.
-    pub fn log(&self, entries: &[SourceEvent]) -> Placed {
+    /// Places the entries that a log has for a stretch of time, oldest first. `breaks` are the
+    /// places before which the order of the log is broken.
+    pub fn log(&self, range: UtcRange, entries: &[SourceEvent], breaks: &[usize]) -> Placed {
         let mut placed = Placed::default();
-        let mut previous = Hint::None;
-        for entry in entries {
-            let Some(time) = &entry.time else {
-                placed.unplaced += 1;
-                continue;
-            };
-            let at = self.map.to_utc(time, previous);
-            previous = Hint::NotBefore(at.utc);
+        // Recorders' logs have a time for every entry; one without has no place in the order.
+        let timed: Vec<_> = entries.iter().filter_map(|e| Some((e, e.time.as_ref()?))).collect();
+        placed.unplaced = (entries.len() - timed.len()) as u64;
+        let said: Vec<_> = timed.iter().map(|(_, time)| (*time, *time)).collect();
+        for ((entry, _), (at, _)) in timed.iter().zip(place(self.map, range, &said, breaks)) {
             if self.mapping.event(&entry.code).is_none() {
                 *placed.unknown_codes.entry(entry.code.clone()).or_default() += 1;
                 continue;
@@ -65,12 +65,7 @@ impl Places<'_> {
         self.place(event, said.filter(near).unwrap_or(receipt), EventOrigin::Live)
     }
 
-    fn place(
-        &self,
-        event: &SourceEvent,
-        at: Stamp,
-        origin: EventOrigin,
-    ) -> Option<RecordingEvent> {
+    fn place(&self, event: &SourceEvent, at: Stamp, origin: EventOrigin) -> Option<RecordingEvent> {
         let (recording, source) = match event.channel {
             Some(channel) => {
                 let recording = self.recordings.get(&channel)?;

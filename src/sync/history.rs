@@ -22,6 +22,15 @@ pub struct History {
     pub new: Vec<RecordingEvent>,
 }
 
+/// Where edges may have moved when segments in `changed` did: those of neighbours within the
+/// tolerance of spans too.
+pub fn affected(changed: UtcRange) -> UtcRange {
+    UtcRange::clamped(
+        changed.start().plus_us(-SPAN_TOLERANCE_US),
+        changed.end().plus_us(SPAN_TOLERANCE_US),
+    )
+}
+
 /// Ranges beyond `touched` are looked at, so that an edge inside it is known to be one.
 pub fn neighbourhood(touched: UtcRange) -> UtcRange {
     UtcRange::clamped(

@@ -14,6 +14,7 @@ mod history;
 mod listing;
 mod measure;
 mod merge;
+mod order;
 mod pass;
 mod restate;
 #[cfg(test)]
@@ -70,6 +71,8 @@ pub struct Options {
     pub backfill_windows: usize,
     /// Recorders that are synchronised at the same time.
     pub parallel_devices: usize,
+    /// Whether the recorders' alert streams are followed.
+    pub watch: bool,
 }
 
 impl Default for Options {
@@ -86,6 +89,7 @@ impl Default for Options {
             horizon: minutes(60 * 24 * 400),
             backfill_windows: 4,
             parallel_devices: 8,
+            watch: true,
         }
     }
 }

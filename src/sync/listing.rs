@@ -6,7 +6,7 @@ use std::hash::Hash;
 use dvrgate_adapter::{
     Cx, Device, EventQuery, ListOrder, Page, PageCursor, SegmentQuery, SourceEvent, SourceSegment,
 };
-use dvrgate_model::{ChannelId, Error, Result, SourceRange, StreamKind};
+use dvrgate_model::{ChannelId, Civil, Error, Result, SourceRange, StreamKind};
 use futures::future::BoxFuture;
 
 /// Everything that some windows hold, oldest first.
@@ -14,23 +14,25 @@ use futures::future::BoxFuture;
 pub struct Listed<T> {
     /// Each item once.
     pub items: Vec<T>,
+    /// Places in `items` before which the order of the recorder's listing is broken: a window had
+    /// to be halved inside an hour that the clock shows twice.
+    pub breaks: Vec<usize>,
     /// Pages that were read.
     pub pages: u64,
     /// How often a window was halved.
     pub halved: u64,
-    /// Width of the narrowest window that was read.
-    pub narrowest_us: i64,
     /// Windows so narrow that they cannot be halved and yet hold more than the recorder lists.
     pub overfull: u64,
 }
 
-/// The segments of a channel that touch the windows.
+/// The segments of a channel that touch the windows. `doubled` says which readings the clock shows
+/// twice.
 pub async fn segments(
     device: &Device,
     cx: &Cx,
-    channel: ChannelId,
-    stream: StreamKind,
+    (channel, stream): (ChannelId, StreamKind),
     windows: &[SourceRange],
+    doubled: impl Fn(Civil) -> bool,
 ) -> Result<Listed<SourceSegment>> {
     let order = device.adapter.capabilities().segments.order;
     let fetch = |window, cursor| {
@@ -38,7 +40,7 @@ pub async fn segments(
         device.adapter.list_segments(cx, query)
     };
     let key = |s: &SourceSegment| (s.start.raw.clone(), s.key.clone());
-    list(windows, order, fetch, |s| s.start.civil, key).await
+    list(windows, order, doubled, fetch, |s| s.start.civil, key).await
 }
 
 /// The events of the windows.
@@ -46,6 +48,7 @@ pub async fn events(
     device: &Device,
     cx: &Cx,
     windows: &[SourceRange],
+    doubled: impl Fn(Civil) -> bool,
 ) -> Result<Listed<SourceEvent>> {
     let order = device.adapter.capabilities().events.order;
     let fetch = |window, cursor| device.adapter.list_events(cx, EventQuery { window, cursor });
@@ -54,32 +57,34 @@ pub async fn events(
         (time, e.channel, e.code.clone(), e.active, e.items.clone())
     };
     let civil = |e: &SourceEvent| e.time.as_ref().map(|t| t.civil);
-    list(windows, order, fetch, civil, key).await
+    list(windows, order, doubled, fetch, civil, key).await
 }
 
 async fn list<'a, T, K: Eq + Hash, O: Ord>(
     windows: &[SourceRange],
     order: ListOrder,
+    doubled: impl Fn(Civil) -> bool,
     fetch: impl Fn(SourceRange, Option<PageCursor>) -> BoxFuture<'a, Result<Page<T>>>,
     civil: impl Fn(&T) -> O,
     key: impl Fn(&T) -> K,
 ) -> Result<Listed<T>> {
     let mut listed =
-        Listed { items: Vec::new(), pages: 0, halved: 0, narrowest_us: i64::MAX, overfull: 0 };
+        Listed { items: Vec::new(), breaks: Vec::new(), pages: 0, halved: 0, overfull: 0 };
     let mut seen = HashSet::new();
     let mut open: Vec<SourceRange> = windows.iter().rev().map(whole_seconds).collect();
     while let Some(window) = open.pop() {
         let (mut items, capped) = one(window, &fetch, &mut listed.pages).await?;
         if capped && window.duration_us() >= 2 * SECOND_US {
-            let half_us = window.duration_us() / 2 / SECOND_US * SECOND_US;
-            let middle = window.start.plus_us(half_us);
+            let middle = middle(&window, &doubled);
             open.push(SourceRange::new(middle, window.end));
             open.push(SourceRange::new(window.start, middle));
             listed.halved += 1;
             continue;
         }
         listed.overfull += u64::from(capped);
-        listed.narrowest_us = listed.narrowest_us.min(window.duration_us());
+        if doubled(window.start) {
+            listed.breaks.push(listed.items.len());
+        }
         match order {
             ListOrder::OldestFirst => {}
             ListOrder::NewestFirst => items.reverse(),
@@ -88,6 +93,19 @@ async fn list<'a, T, K: Eq + Hash, O: Ord>(
         listed.items.extend(items.into_iter().filter(|item| seen.insert(key(item))));
     }
     Ok(listed)
+}
+
+/// Where to halve: not inside an hour that the clock shows twice, if that can be helped, because
+/// the order of the listing is what tells its two passes apart.
+fn middle(window: &SourceRange, doubled: impl Fn(Civil) -> bool) -> Civil {
+    let half_us = window.duration_us() / 2 / SECOND_US * SECOND_US;
+    let middle = window.start.plus_us(half_us);
+    let inside = |c: &Civil| window.start < *c && *c < window.end && !doubled(*c);
+    let around = (0..=STEPS).flat_map(|n| {
+        let aside_us = n * half_us / STEPS / SECOND_US * SECOND_US;
+        [middle.plus_us(aside_us), middle.plus_us(-aside_us)]
+    });
+    around.into_iter().find(inside).unwrap_or(middle)
 }
 
 /// All pages of one window, and whether the cap was reached.
@@ -125,6 +143,8 @@ fn whole_seconds(window: &SourceRange) -> SourceRange {
     )
 }
 
+/// Places on each side of the middle that are looked at.
+const STEPS: i64 = 32;
 const SECOND_US: i64 = 1_000_000;
 /// Of one window; the recorder's caps are far below.
 const MOST_PAGES: usize = 2_000;

@@ -91,8 +91,7 @@ pub async fn measure(
         };
         let (zone, trust) = zone_of(device, &reading, believed);
         let shown = device_utc(&reading.device, &device.id, &zone, trust, reading.before);
-        let interval =
-            Interval::of(reading.before, shown, reading.after, resolution_us(&reading));
+        let interval = Interval::of(reading.before, shown, reading.after, resolution_us(&reading));
         let previous_width = known.map(|k| k.width_us());
         known = Some(known.map_or(interval, |k| k.narrowed(interval)));
         first.get_or_insert(reading);

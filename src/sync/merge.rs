@@ -8,9 +8,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use dvrgate_adapter::{Mapping, SourceSegment};
 use dvrgate_index::{Change, same_but_seen};
 use dvrgate_model::{
-    ChannelId, ClockMap, Hint, RecordingToken, Segment, SegmentId, SegmentState, SourceTime,
-    Stamp, StreamKind, SyncRunId, TrackToken, Utc, UtcRange,
+    ChannelId, ClockMap, RecordingToken, Segment, SegmentId, SegmentState, SourceTime, Stamp,
+    StreamKind, SyncRunId, TrackToken, Utc, UtcRange,
 };
+
+use crate::order::place;
 
 /// One channel and stream of a recorder, and the recording that stands for it.
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub struct Window<'a> {
     pub range: UtcRange,
     /// What was listed, oldest first.
     pub items: &'a [SourceSegment],
+    /// Places in `items` before which the order is broken.
+    pub breaks: &'a [usize],
     /// Items may be clipped to the windows that were asked for.
     pub clips: bool,
     /// The recorder's clock.
@@ -69,14 +73,10 @@ pub fn merge(window: &Window<'_>, known: &[Segment]) -> Merged {
     let mut merged = Merged::default();
     let by_id: HashMap<_, _> = known.iter().map(|s| ((&s.track, s.id), s)).collect();
     let mut matched: HashSet<(TrackToken, SegmentId)> = HashSet::new();
-    let mut previous = Hint::None;
-    for item in window.items {
-        let start = window.map.to_utc(&item.start, previous);
-        let end = window.map.to_utc(&item.end, Hint::NotBefore(start.utc));
-        previous = Hint::NotBefore(start.utc);
-        if window.mapping.knows_reason(&item.code) {
-            // Known.
-        } else if !item.code.is_empty() {
+    let said: Vec<_> = window.items.iter().map(|item| (&item.start, &item.end)).collect();
+    let placed = place(window.map, window.range, &said, window.breaks);
+    for (item, (start, end)) in window.items.iter().zip(placed) {
+        if !item.code.is_empty() && !window.mapping.knows_reason(&item.code) {
             *merged.unknown_codes.entry(item.code.clone()).or_default() += 1;
         }
         for track in &window.lane.tracks {

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use dvrgate_adapter::{Cx, Device, Priority};
 use dvrgate_index::{Batch, Change, Scope, blocking};
 use dvrgate_model::{
-    ChannelId, ClockEpoch, ClockMap, Convention, DeviceRecord, Error, ErrorKind, Hint, Identity,
-    Origin, Recording, RecordingToken, Result, Segment, SegmentState, SourceTime, StreamKind,
-    SyncRunId, Utc, UtcRange, ZoneClaim, ZoneTrust,
+    ChannelId, Civil, ClockEpoch, ClockMap, Convention, DeviceRecord, Error, ErrorKind, Hint,
+    Identity, Origin, Recording, RecordingToken, Result, Segment, SegmentState, SourceTime,
+    StreamKind, SyncRunId, Utc, UtcRange, ZoneClaim, ZoneTrust,
 };
 
 use crate::clock::{Verdict, Why, judge, unmeasured};
 use crate::events::{Places, unknown};
+use crate::history::affected;
 use crate::measure::measure;
 use crate::merge::{Lane, Window, merge};
 use crate::restate::{Order, all_events, all_segments, history_of, restate};
@@ -220,8 +221,9 @@ impl<'a> Pass<'a> {
         }
         changes.extend(epochs.into_iter().map(|e| Change::Epoch(Box::new(e))));
         changes.push(self.watermark(RESTATE, order_name(why)));
-        if why == Why::Zone {
-            // The order of listings decides the doubled hour; it must be read again.
+        if matches!(why, Why::First | Why::Zone) {
+            // What was asked for by a wrong clock is not what is known now; and the order of the
+            // listings, which decides the doubled hour, must be read again.
             let tokens = self.recordings()?;
             changes.extend(tokens.iter().map(|r| self.watermark(&purpose(&r.token), "")));
             changes.push(self.watermark(EVENTS, ""));
@@ -361,8 +363,8 @@ impl<'a> Pass<'a> {
     ) -> Result<usize> {
         let index = Arc::clone(&self.syncer.index);
         let windows = map.source_windows(range, Convention::Listing);
-        let listed =
-            listing::segments(self.device, &self.cx, lane.channel, lane.stream, &windows).await?;
+        let (what, twice) = ((lane.channel, lane.stream), |c| doubled(map, c));
+        let listed = listing::segments(self.device, &self.cx, what, &windows, twice).await?;
         self.count(&listed);
         if listed.overfull > 0 {
             let text = format!("{}: more segments in a second than are listed", lane.recording);
@@ -371,12 +373,12 @@ impl<'a> Pass<'a> {
 
         let reach = reach(range, map, &listed.items);
         let tracks = lane.tracks.clone();
-        let known =
-            blocking(index.snapshot(), move |s| all_segments(s, &tracks, reach)).await?;
+        let known = blocking(index.snapshot(), move |s| all_segments(s, &tracks, reach)).await?;
         let window = Window {
             lane,
             range,
             items: &listed.items,
+            breaks: &listed.breaks,
             clips: self.device.adapter.capabilities().segments.clips,
             map,
             mapping: &self.device.mapping,
@@ -469,7 +471,7 @@ impl<'a> Pass<'a> {
         news_from: Option<Utc>,
     ) -> Result<usize> {
         let windows = map.source_windows(range, Convention::WallClock);
-        let listed = listing::events(self.device, &self.cx, &windows).await?;
+        let listed = listing::events(self.device, &self.cx, &windows, |c| doubled(map, c)).await?;
         self.count(&listed);
         let recordings = self.by_channel()?;
         let places = Places {
@@ -478,11 +480,14 @@ impl<'a> Pass<'a> {
             mapping: &self.device.mapping,
             recordings: &recordings,
         };
-        let placed = places.log(&listed.items);
+        let placed = places.log(range, &listed.items, &listed.breaks);
         for (code, n) in placed.unknown_codes {
             *self.report.unknown_codes.entry(code).or_default() += n;
         }
-        let new = match (placed.events.iter().map(|e| e.at.utc).min(), placed.events.iter().map(|e| e.at.utc).max()) {
+        let new = match (
+            placed.events.iter().map(|e| e.at.utc).min(),
+            placed.events.iter().map(|e| e.at.utc).max(),
+        ) {
             (Some(first), Some(last)) => {
                 let (from, to) = (first.plus_us(-NEAR_US), last.plus_us(NEAR_US));
                 let scope = Scope { recordings: Some(recordings.into_values().collect()) };
@@ -492,8 +497,7 @@ impl<'a> Pass<'a> {
             }
             _ => Vec::new(),
         };
-        let mut changes: Vec<_> =
-            new.iter().map(|e| Change::Event(Box::new(e.clone()))).collect();
+        let mut changes: Vec<_> = new.iter().map(|e| Change::Event(Box::new(e.clone()))).collect();
         if let Some(mark) = plan.mark() {
             changes.push(self.watermark(EVENTS, &mark.to_string()));
         }
@@ -536,18 +540,10 @@ impl<'a> Pass<'a> {
     /// A window that does not begin inside a doubled hour, where the order of a listing would have
     /// nothing to begin with.
     fn steady(&self, range: UtcRange, map: &ClockMap) -> UtcRange {
-        if map.newest().trust == ZoneTrust::Claimed {
-            return range;
-        }
         let mut start = range.start();
         for _ in 0..3 {
-            let Some(shown) = map.to_source(start, Convention::Listing).first().copied() else {
-                break;
-            };
-            let said = SourceTime::from_civil(shown, ZoneClaim::None);
-            let blind = map.to_utc(&said, Hint::None).uncertainty_us;
-            let sure = map.to_utc(&said, Hint::Near(start)).uncertainty_us;
-            if blind <= sure {
+            let shown = map.to_source(start, Convention::Listing);
+            if !shown.iter().any(|c| doubled(map, *c)) {
                 break;
             }
             start = start.plus_us(-HOUR_US);
@@ -598,6 +594,16 @@ impl<'a> Pass<'a> {
     }
 }
 
+/// Whether the recorder's clock shows that reading twice.
+fn doubled(map: &ClockMap, reading: Civil) -> bool {
+    if map.newest().trust == ZoneTrust::Claimed {
+        return false;
+    }
+    let said = SourceTime::from_civil(reading, ZoneClaim::None);
+    let blind = map.to_utc(&said, Hint::None);
+    blind.uncertainty_us > map.to_utc(&said, Hint::Near(blind.utc)).uncertainty_us
+}
+
 /// The recordings of a recorder in the index.
 pub(crate) fn recordings_of(syncer: &Syncer, device: &Device) -> Result<Vec<Arc<Recording>>> {
     let mut all = syncer.index.snapshot().recordings(&Scope::all())?;
@@ -633,7 +639,8 @@ fn reach(range: UtcRange, map: &ClockMap, items: &[dvrgate_adapter::SourceSegmen
 /// The stretch in which spans may have changed.
 fn touched(put: &[Segment], known: &[Segment]) -> Option<UtcRange> {
     let old = put.iter().filter_map(|s| known.iter().find(|k| k.track == s.track && k.id == s.id));
-    put.iter().chain(old).map(Segment::range).reduce(|a, b| a.hull(&b))
+    let changed = put.iter().chain(old).map(Segment::range).reduce(|a, b| a.hull(&b));
+    changed.map(affected)
 }
 
 fn fraction(lanes: &[Track]) -> f64 {

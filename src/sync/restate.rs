@@ -102,8 +102,7 @@ async fn rebuild_history(
         };
         let tracks = recording.tracks.iter().map(|t| t.token.clone()).collect();
         let touched = UtcRange::clamped(from, to);
-        let changes =
-            history_of(index, recording, tracks, touched, &HashMap::new()).await?.changes;
+        let changes = history_of(index, recording, tracks, touched, &HashMap::new()).await?.changes;
         counts += apply(index, run, changes).await?;
         (from, after) = (to, page.next);
         if after.is_none() {
@@ -256,6 +255,5 @@ async fn apply(index: &Arc<dyn Index>, run: SyncRunId, changes: Vec<Change>) -> 
     Ok(index.apply(Batch { run, changes }).await?.into())
 }
 
-const STATES: [SegmentState; 3] =
-    [SegmentState::Growing, SegmentState::Closed, SegmentState::Gone];
+const STATES: [SegmentState; 3] = [SegmentState::Growing, SegmentState::Closed, SegmentState::Gone];
 const PAGE: usize = 2_000;

@@ -26,7 +26,9 @@ impl Syncer {
             };
             match taken {
                 Ok(()) => {}
-                Err(e) if matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::Unauthenticated) => {
+                Err(e)
+                    if matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::Unauthenticated) =>
+                {
                     tracing::info!(device = %device.id, error = %e, "no alert stream");
                     return false;
                 }

@@ -122,12 +122,6 @@ impl Plan {
         self.step_us = worked_us.clamp(1_000_000, self.cut.widest_us);
     }
 
-    /// Back-fill starts again: what is listed must be read anew.
-    pub fn restart(&mut self) {
-        self.mark = None;
-        self.step_us = self.cut.first_us;
-    }
-
     /// How much of the time to the horizon (or to `oldest`, where that is known) is done.
     pub fn fraction(&self, oldest: Option<Utc>) -> f64 {
         let Some(mark) = self.mark else { return 0.0 };
@@ -199,8 +193,13 @@ mod tests {
 
     #[test]
     fn foreign_watermarks_are_not_believed() {
-        for text in ["", "x", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z 2026-01-01T00:00:00Z open",
-            "2026-01-01T00:00:00Z 2026-01-02T00:00:00Z open more"] {
+        for text in [
+            "",
+            "x",
+            "2026-01-01T00:00:00Z",
+            "2026-01-02T00:00:00Z 2026-01-01T00:00:00Z open",
+            "2026-01-01T00:00:00Z 2026-01-02T00:00:00Z open more",
+        ] {
             assert_eq!(Watermark::parse(text), None, "{text}");
         }
     }

@@ -236,17 +236,19 @@ impl ClockEpoch {
     }
 }
 
+/// Neighbours in a listing overlap by the recorder's resolution.
+const SLACK_US: i64 = 2_000_000;
+
 /// Of the two instants of a doubled reading, the one that the hint asks for, and the uncertainty
 /// that remains.
 fn choose(first: Utc, second: Utc, hint: Hint) -> (Utc, u64) {
     let width = second.since_us(first).unsigned_abs();
     match hint {
         Hint::None => (first, width),
-        // Two seconds of slack: neighbours in a listing overlap by the recorder's resolution.
-        Hint::NotBefore(t) if first.plus_us(2_000_000) < t => (second, 0),
+        Hint::NotBefore(t) if first.plus_us(SLACK_US) < t => (second, 0),
         // Not before the previous item, yet both would fit: the earlier one continues the list.
         Hint::NotBefore(_) => (first, 0),
-        Hint::NotAfter(t) if second.plus_us(-2_000_000) > t => (first, 0),
+        Hint::NotAfter(t) if second.plus_us(-SLACK_US) > t => (first, 0),
         Hint::NotAfter(_) => (second, 0),
         Hint::Near(t) => {
             let (a, b) = (t.since_us(first).unsigned_abs(), t.since_us(second).unsigned_abs());
@@ -279,20 +281,32 @@ impl ClockMap {
         self.epochs.iter().max_by_key(|e| e.id).unwrap_or(&self.epochs[0])
     }
 
-    fn epoch_of(&self, civil: Civil) -> &ClockEpoch {
-        // The newest measurement that claims the reading wins; epochs normally do not overlap.
-        self.epochs[1..]
-            .iter()
-            .filter(|e| e.valid.contains(civil))
-            .max_by_key(|e| e.id)
-            .unwrap_or(&self.epochs[0])
-    }
-
-    /// When that was. The hint decides the doubled autumn hour.
+    /// When that was. The hint decides the doubled autumn hour, and likewise readings that a clock
+    /// which was set showed twice.
     pub fn to_utc(&self, t: &SourceTime, hint: Hint) -> Stamp {
-        let epoch = self.epoch_of(self.listing_reading(t));
-        let (utc, uncertainty_us) = epoch.to_utc(t, hint);
-        Stamp { utc, uncertainty_us, epoch: epoch.id }
+        let reading = self.listing_reading(t);
+        let stamp = |e: &ClockEpoch| {
+            let (utc, uncertainty_us) = e.to_utc(t, hint);
+            Stamp { utc, uncertainty_us, epoch: e.id }
+        };
+        let mut claims: SmallVec<[Stamp; 2]> =
+            self.epochs[1..].iter().filter(|e| e.valid.contains(reading)).map(stamp).collect();
+        claims.sort_unstable_by_key(|s| (s.utc, s.epoch));
+        let (Some(first), Some(last)) = (claims.first(), claims.last()) else {
+            return stamp(&self.epochs[0]);
+        };
+        let chosen = match hint {
+            Hint::None => {
+                let width = last.utc.since_us(first.utc).unsigned_abs();
+                return Stamp { uncertainty_us: first.uncertainty_us + width, ..*first };
+            }
+            Hint::NotBefore(t) => claims.iter().find(|s| s.utc.plus_us(SLACK_US) >= t),
+            Hint::NotAfter(t) => {
+                return *claims.iter().rfind(|s| s.utc.plus_us(-SLACK_US) <= t).unwrap_or(first);
+            }
+            Hint::Near(t) => claims.iter().min_by_key(|s| s.utc.since_us(t).unsigned_abs()),
+        };
+        *chosen.unwrap_or(last)
     }
 
     /// Epochs are valid over listing readings; other writings must become one first.
@@ -357,7 +371,8 @@ impl ClockMap {
         merged
     }
 
-    /// `range` cut by the validity of the epochs; what none claims goes to the fallback.
+    /// The part of `range` over which each epoch is valid; two parts share an instant where the
+    /// clock was set at an unknown time. What no epoch claims goes to the fallback.
     fn parts(&self, range: UtcRange) -> Vec<(&ClockEpoch, UtcRange)> {
         let mut parts = Vec::new();
         let mut open = vec![range];
@@ -370,13 +385,14 @@ impl ClockMap {
                 e.to_utc(&SourceTime::from_civil(c, claim), Hint::None).0
             };
             let valid = UtcRange::clamped(as_utc(e.valid.start), as_utc(e.valid.end));
+            let Some(inside) = range.intersect(&valid) else { continue };
+            parts.push((e, inside));
             let mut rest = Vec::new();
             for r in open {
                 let Some(inside) = r.intersect(&valid) else {
                     rest.push(r);
                     continue;
                 };
-                parts.push((e, inside));
                 rest.push(UtcRange::clamped(r.start(), inside.start()));
                 rest.push(UtcRange::clamped(inside.end(), r.end()));
             }

@@ -1,0 +1,5 @@
+//! Sync against a recorder in memory whose truth is known.
+
+mod properties;
+mod recorder;
+mod whole;
