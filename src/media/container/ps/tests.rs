@@ -394,3 +394,62 @@ fn scrambled_packets_are_refused() {
     data[at + 6] |= 0x10;
     assert_eq!(run(&data).unwrap_err().kind(), ErrorKind::Unsupported);
 }
+
+#[test]
+fn two_fields_make_one_unit() {
+    // x264, 704x576 interlaced.
+    const FIELDS: &[u8] = &[
+        0x67, 0x4d, 0x40, 0x1e, 0xf4, 0x05, 0x81, 0x26, 0xc0, 0x44, 0x00, 0x00, 0x03, 0x00, 0x04,
+        0x00, 0x00, 0x03, 0x00, 0xc8, 0x7c, 0x50, 0xaa, 0x80,
+    ];
+    let sps = crate::codec::h264::Sps::parse(FIELDS).unwrap();
+    assert_eq!((sps.width, sps.height, sps.frames_only), (704, 576, false));
+    let field = |kind| annexb(&[&slice(kind, 40, 8)]);
+    let key = [annexb(&[FIELDS, &[0x68, 0xde, 0x0f, 0xc8]]), field('I'), field('P')].concat();
+    // Both fields in one packet, then each in its own, the second one with the same time, then
+    // without.
+    let data = [
+        pack(FIRST),
+        map(&[99], &[(0x1b, 0xe0)]),
+        pes(0xe0, Some(FIRST), &key),
+        pack(FIRST + STEP),
+        pes(0xe0, Some(FIRST + STEP), &field('P')),
+        pes(0xe0, Some(FIRST + STEP), &field('P')),
+        pack(FIRST + 2 * STEP),
+        pes(0xe0, Some(FIRST + 2 * STEP), &field('P')),
+        pes(0xe0, None, &field('P')),
+    ]
+    .concat();
+    let items = run(&data).unwrap();
+    let video = video(&items);
+    let fields: Vec<_> = video
+        .iter()
+        .map(|u| annexb::lengths(&u.data).filter(|n| crate::codec::h264::is_picture(n)).count())
+        .collect();
+    assert_eq!(fields, [2, 2, 2]);
+    assert_eq!(video[0].frame, FrameKind::Key);
+}
+
+#[test]
+fn pictures_may_begin_inside_packets() {
+    let nal = |kind, size| annexb(&[&slice(kind, size, 8)]);
+    let stream = [annexb(&[SPS, PPS]), nal('I', 500), nal('P', 90), nal('P', 90), nal('P', 300)];
+    let starts = [0, stream[0].len() + stream[1].len()];
+    let bytes = stream.concat();
+    // Packets of 200 bytes; each carries the time of the first picture that begins in it.
+    let begins: Vec<usize> = {
+        let second = starts[1];
+        let third = second + stream[2].len();
+        vec![0, second, third, third + stream[3].len()]
+    };
+    let mut data = [pack(FIRST), map(&[99], &[(0x1b, 0xe0)])].concat();
+    for (i, piece) in bytes.chunks(200).enumerate() {
+        let range = i * 200..i * 200 + piece.len();
+        let first = begins.iter().position(|b| range.contains(b));
+        data.extend(pes(0xe0, first.map(|n| FIRST + n as u64 * STEP), piece));
+    }
+    let items = run(&data).unwrap();
+    let times: Vec<_> = video(&items).iter().map(|u| u.media.ticks as u64).collect();
+    assert_eq!(times, (0..4).map(|n| FIRST + n * STEP).collect::<Vec<_>>());
+    assert_eq!(damage(&items), 0);
+}
