@@ -66,7 +66,7 @@ pub fn recording(
         status: match channel.recording {
             Some(true) => RecordingStatus::Recording,
             Some(false) => RecordingStatus::Stopped,
-            None => RecordingStatus::Unknown,
+            None => old.map(|o| o.status).unwrap_or_default(),
         },
         token,
     }

@@ -43,8 +43,9 @@ impl Syncer {
             let pause = match self.pass(device, due, &|_| {}).await {
                 Ok(report) => {
                     timers.done(now, due);
-                    let done = report.complete || report.windows == 0;
-                    if done { self.options.fresh_every } else { BACKFILL_PAUSE }
+                    // What failed is not asked again at once.
+                    let more = !report.complete && report.errors.is_empty();
+                    if more { BACKFILL_PAUSE } else { self.options.fresh_every }
                 }
                 Err(e) => {
                     tracing::info!(device = %device.id, error = %e, "sync failed");

@@ -5,12 +5,12 @@
 //! the track's data. Pure: computed anew from the segments around what changed, so edges that move
 //! take their events with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dvrgate_index::{Change, SPAN_TOLERANCE_US};
 use dvrgate_model::{
     EventOrigin, Items, RecordingEvent, RecordingToken, Segment, SegmentState, Stamp, Topic,
-    TrackToken, UtcRange, topics,
+    TrackToken, Utc, UtcRange, topics,
 };
 
 /// What changes, and what of it is news.
@@ -20,6 +20,8 @@ pub struct History {
     pub changes: Vec<Change>,
     /// Events that were not there before, by time.
     pub new: Vec<RecordingEvent>,
+    /// Events that stay.
+    pub kept: Vec<RecordingEvent>,
 }
 
 /// Where edges may have moved when segments in `changed` did: those of neighbours within the
@@ -73,8 +75,12 @@ pub fn update(
     let mut history = History::default();
     for old in events.iter().filter(|e| is_history(e) && e.recording == *recording) {
         match wanted.remove(&old.id) {
-            Some(same) if same == *old => {}
-            Some(changed) => history.changes.push(Change::Event(Box::new(changed))),
+            Some(same) => {
+                if same != *old {
+                    history.changes.push(Change::Event(Box::new(same.clone())));
+                }
+                history.kept.push(same);
+            }
             None => history.changes.push(Change::EventGone(old.id)),
         }
     }
@@ -82,6 +88,27 @@ pub fn update(
     history.new.sort_by_key(|e| (e.at.utc, e.id));
     history.changes.extend(history.new.iter().cloned().map(|e| Change::Event(Box::new(e))));
     history
+}
+
+/// What subscribers are told: edges from `from` on that are new, and the ends of what grew until
+/// now. The end of what still grows is no news: it moves with the next look.
+pub fn news(
+    new: Vec<RecordingEvent>,
+    kept: Vec<RecordingEvent>,
+    from: Utc,
+    put: &[Segment],
+    known: &[Segment],
+) -> Vec<RecordingEvent> {
+    let grows = |s: &&Segment| s.state == SegmentState::Growing;
+    let growing: BTreeSet<_> = put.iter().filter(grows).map(|s| s.end.utc).collect();
+    let grew = |s: &&Segment| {
+        let before = known.iter().find(|k| k.track == s.track && k.id == s.id);
+        s.state == SegmentState::Closed && before.is_some_and(|k| k.state == SegmentState::Growing)
+    };
+    let closed: BTreeSet<_> = put.iter().filter(grew).map(|s| s.end.utc).collect();
+    let new = new.into_iter().filter(|e| e.at.utc >= from || closed.contains(&e.at.utc));
+    let kept = kept.into_iter().filter(|e| closed.contains(&e.at.utc));
+    new.chain(kept).filter(|e| !growing.contains(&e.at.utc)).collect()
 }
 
 /// Whether this module made the event.

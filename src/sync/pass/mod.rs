@@ -1,0 +1,276 @@
+//! One pass over one recorder.
+
+mod clock;
+mod lanes;
+mod log;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dvrgate_adapter::{Cx, Device, Priority};
+use dvrgate_index::{Batch, Change, Scope};
+use dvrgate_model::{
+    ChannelId, Civil, ClockEpoch, ClockMap, Convention, DeviceRecord, Error, ErrorKind, Hint,
+    Identity, Origin, Recording, RecordingToken, Result, SourceTime, StreamKind, SyncRunId, Utc,
+    UtcRange, ZoneClaim, ZoneTrust,
+};
+
+use crate::windows::Cut;
+use crate::{Counts, OnProgress, Progress, Report, Stage, Syncer, catalogue, listing};
+
+/// What a pass does besides looking at what is new.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Due {
+    pub identify: bool,
+    pub clock: bool,
+    pub oldest: bool,
+    /// Back-fill windows, at most.
+    pub backfill: usize,
+}
+
+impl Due {
+    pub fn everything() -> Self {
+        Self { identify: true, clock: true, oldest: true, backfill: usize::MAX }
+    }
+}
+
+impl Syncer {
+    /// One pass. The state of the recorder is written even where it fails.
+    pub(crate) async fn pass(
+        &self,
+        device: &Device,
+        due: Due,
+        progress: OnProgress<'_>,
+    ) -> Result<Report> {
+        let _alone = match self.busy.get(&device.id) {
+            Some(busy) => Some(busy.lock().await),
+            None => None,
+        };
+        let mut pass = Pass::new(self, device, progress);
+        let outcome = pass.work(due).await;
+        let finished = outcome.is_ok().then(|| self.clock.utc());
+        let noted = pass.note(finished).await;
+        outcome.and(noted)?;
+        Ok(pass.report)
+    }
+}
+
+struct Pass<'a> {
+    syncer: &'a Syncer,
+    device: &'a Device,
+    cx: Cx,
+    run: SyncRunId,
+    progress: OnProgress<'a>,
+    report: Report,
+    record: Option<DeviceRecord>,
+    items: u64,
+}
+
+impl<'a> Pass<'a> {
+    fn new(syncer: &'a Syncer, device: &'a Device, progress: OnProgress<'a>) -> Self {
+        let run = syncer.next_run();
+        let report = Report {
+            device: device.id.clone(),
+            run,
+            counts: Counts::default(),
+            windows: 0,
+            pages: 0,
+            halved: 0,
+            clock: None,
+            measured: None,
+            unknown_codes: BTreeMap::new(),
+            errors: Vec::new(),
+            complete: false,
+        };
+        let cx = device.cx(Priority::Backfill);
+        Self { syncer, device, cx, run, progress, report, record: None, items: 0 }
+    }
+
+    async fn work(&mut self, due: Due) -> Result<()> {
+        self.record = self.syncer.index.snapshot().device(&self.device.id)?;
+        if due.identify || self.record.is_none() {
+            self.tell(Stage::Identify, None, 0.0);
+            self.identify().await?;
+        }
+        if due.clock || self.epochs()?.is_empty() {
+            self.tell(Stage::Clock, None, 0.0);
+            self.look_at_clock().await?;
+        }
+        self.finish_restating().await?;
+        let map = self.map()?;
+        let mut lanes = self.lanes()?;
+        for lane in &mut lanes {
+            self.fresh(lane, &map).await?;
+        }
+        if due.oldest {
+            for lane in &mut lanes {
+                self.oldest(lane, &map).await?;
+            }
+        }
+        // Neither of the two keeps the other waiting.
+        let read = self.events(&map, due.backfill.div_ceil(2)).await?;
+        self.backfill(&mut lanes, &map, due.backfill.div_ceil(2)).await?;
+        let listed = lanes.iter().all(|l| l.plan.mark().is_some_and(|m| m.complete));
+        self.report.complete = read && listed;
+        self.tell(Stage::Done, None, lanes::fraction(&lanes));
+        Ok(())
+    }
+
+    /// Writes how the pass ended.
+    async fn note(&mut self, finished: Option<Utc>) -> Result<()> {
+        let mut record = catalogue::device(self.device, None, self.record.as_ref());
+        record.last_sync_at = finished.or(record.last_sync_at);
+        self.apply(vec![Change::Device(Box::new(record))]).await
+    }
+
+    async fn identify(&mut self) -> Result<()> {
+        let identity = self.device.adapter.identify(&self.cx).await?;
+        let record = catalogue::device(self.device, Some(identity.clone()), self.record.as_ref());
+        let mut changes = vec![Change::Device(Box::new(record.clone()))];
+        changes.extend(self.catalogue(&identity)?);
+        self.apply(changes).await?;
+        self.record = Some(record);
+        Ok(())
+    }
+
+    /// Recordings that are new or differ.
+    fn catalogue(&self, identity: &Identity) -> Result<Vec<Change>> {
+        let snapshot = self.syncer.index.snapshot();
+        let mut changes = Vec::new();
+        for channel in &identity.channels {
+            for stream in &channel.streams {
+                let token = RecordingToken::derive(&self.device.id, channel.id, *stream);
+                let old = snapshot.recording(&token)?;
+                let new =
+                    catalogue::recording(self.device, identity, channel, *stream, old.as_ref());
+                if old.is_none_or(|old| !catalogue::same(&old, &new)) {
+                    changes.push(Change::Recording(Box::new(new)));
+                }
+            }
+        }
+        Ok(changes)
+    }
+
+    fn by_channel(&self) -> Result<BTreeMap<ChannelId, RecordingToken>> {
+        by_channel(&self.recordings()?)
+    }
+
+    /// The recordings of this recorder.
+    fn recordings(&self) -> Result<Vec<Arc<Recording>>> {
+        recordings_of(self.syncer, self.device)
+    }
+
+    fn epochs(&self) -> Result<Vec<ClockEpoch>> {
+        Ok(self.syncer.index.snapshot().clock(&self.device.id)?.epochs().to_vec())
+    }
+
+    fn map(&self) -> Result<ClockMap> {
+        self.syncer.index.snapshot().clock(&self.device.id)
+    }
+
+    fn cut(&self, max_window: Option<std::time::Duration>) -> Cut {
+        let us = |d: std::time::Duration| i64::try_from(d.as_micros()).unwrap_or(i64::MAX);
+        let o = &self.syncer.options;
+        let widest_us = max_window.map_or(us(o.horizon), us);
+        Cut {
+            first_us: us(o.first_window).min(widest_us),
+            overlap_us: us(o.overlap),
+            widest_us,
+            horizon_us: us(o.horizon),
+        }
+    }
+
+    /// A window that does not begin inside a doubled hour, where the order of a listing would have
+    /// nothing to begin with.
+    fn steady(&self, range: UtcRange, map: &ClockMap) -> UtcRange {
+        let mut start = range.start();
+        for _ in 0..3 {
+            let shown = map.to_source(start, Convention::Listing);
+            if !shown.iter().any(|c| doubled(map, *c)) {
+                break;
+            }
+            start = start.plus_us(-HOUR_US);
+        }
+        UtcRange::clamped(start, range.end())
+    }
+
+    fn watermark(&self, purpose: &str, value: &str) -> Change {
+        Change::Watermark {
+            device: self.device.id.clone(),
+            purpose: purpose.to_owned(),
+            value: value.to_owned(),
+        }
+    }
+
+    async fn apply(&mut self, changes: Vec<Change>) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let applied = self.syncer.index.apply(Batch { run: self.run, changes }).await?;
+        self.report.counts += applied.into();
+        Ok(())
+    }
+
+    fn count<T>(&mut self, listed: &listing::Listed<T>) {
+        self.report.windows += 1;
+        self.report.pages += listed.pages;
+        self.report.halved += listed.halved;
+        self.items += listed.items.len() as u64;
+    }
+
+    /// An error of one part: noted, unless the recorder as a whole cannot be asked.
+    fn tolerate(&mut self, part: &str, e: Error) -> Result<()> {
+        use ErrorKind::*;
+        match e.kind() {
+            Unauthenticated | Unreachable | Timeout | Cancelled | Internal => Err(e),
+            _ => {
+                tracing::warn!(device = %self.device.id, part, error = %e, "sync of a part failed");
+                self.report.errors.push(format!("{part}: {e}"));
+                Ok(())
+            }
+        }
+    }
+
+    fn tell(&self, stage: Stage, window: Option<UtcRange>, fraction: f64) {
+        let device = &self.device.id;
+        (self.progress)(&Progress { device, stage, window, items: self.items, fraction });
+    }
+}
+
+/// Whether the recorder's clock shows that reading twice.
+fn doubled(map: &ClockMap, reading: Civil) -> bool {
+    if map.newest().trust == ZoneTrust::Claimed {
+        return false;
+    }
+    let said = SourceTime::from_civil(reading, ZoneClaim::None);
+    let blind = map.to_utc(&said, Hint::None);
+    blind.uncertainty_us > map.to_utc(&said, Hint::Near(blind.utc)).uncertainty_us
+}
+
+/// The recordings of a recorder in the index.
+pub(crate) fn recordings_of(syncer: &Syncer, device: &Device) -> Result<Vec<Arc<Recording>>> {
+    let mut all = syncer.index.snapshot().recordings(&Scope::all())?;
+    all.retain(|r| matches!(&r.origin, Origin::Device { device: d, .. } if *d == device.id));
+    Ok(all)
+}
+
+/// The recording that events of a channel belong to: its main stream's.
+pub(crate) fn by_channel(
+    recordings: &[Arc<Recording>],
+) -> Result<BTreeMap<ChannelId, RecordingToken>> {
+    let main = recordings.iter().filter_map(|r| match &r.origin {
+        Origin::Device { channel, stream: StreamKind::Main, .. } => {
+            Some((*channel, r.token.clone()))
+        }
+        _ => None,
+    });
+    Ok(main.collect())
+}
+
+fn purpose(recording: &RecordingToken) -> String {
+    format!("segments:{recording}")
+}
+
+const EVENTS: &str = "events";
+const RESTATE: &str = "restate";
+const HOUR_US: i64 = 3_600_000_000;
