@@ -1,0 +1,25 @@
+//! `check`: reads configuration and mappings, contacts nothing.
+
+use super::output::say;
+use super::{CliError, ConfigArg};
+use crate::wiring;
+
+/// Checks and says what it found.
+pub fn run(args: &ConfigArg) -> Result<(), CliError> {
+    let config = args.load()?;
+    for device in wiring::devices(&config)? {
+        let values = device.mapping.explain().len();
+        say(&format!(
+            "device {}: {} at {}, mapping with {values} values",
+            device.id, device.vendor, device.address
+        ));
+    }
+    say(&format!(
+        "{}: good; {} user(s), {} device(s), data in {}",
+        args.config.display(),
+        config.users.len(),
+        config.devices.len(),
+        config.gateway.data_dir.display()
+    ));
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! `demo`: a simulated recorder, a gateway in front, all on loopback.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use dvrgate_hikvision_simulator::{Options, Simulator};
+use dvrgate_index::{Index as _, Scope};
+use dvrgate_testkit::Scenario;
+use rand::Rng as _;
+
+use super::CliError;
+use super::output::{note, say};
+use super::serve::{announce, stop_signal};
+use crate::config::{Config, Device, DeviceLimits, Gateway as GatewayConfig, Level, Secret, User};
+use crate::gateway::Gateway;
+
+/// `demo`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  dvrgate demo
+  dvrgate demo --http 127.0.0.1:0 --rtsp 127.0.0.1:0 --password secret --exit-after 60
+  dvrgate demo --footage yard.mp4")]
+pub struct DemoArgs {
+    /// Address of the SOAP services; port 0 picks a free one.
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    http: SocketAddr,
+    /// Address of RTSP; port 0 picks a free one.
+    #[arg(long, default_value = "127.0.0.1:8554", value_name = "ADDR")]
+    rtsp: SocketAddr,
+    /// Folder of index and footage, kept afterwards; a temporary one by default.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Footage of your own for one more channel a file, as any file that FFmpeg reads.
+    #[arg(long, value_name = "FILE", env = "DVRGATE_DEMO_FOOTAGE")]
+    footage: Vec<PathBuf>,
+    /// Password of the user `admin`; random by default.
+    #[arg(long, value_name = "P")]
+    password: Option<String>,
+    /// Stop by itself after this many seconds.
+    #[arg(long, value_name = "SECS")]
+    exit_after: Option<u64>,
+}
+
+/// Runs it.
+pub async fn run(args: DemoArgs) -> Result<(), CliError> {
+    let temporary = tempfile::tempdir()
+        .map_err(|e| CliError::failed(format!("no temporary folder: {e}")))?;
+    let scenario = scenario(Some((&args.footage, temporary.path())))?;
+    let simulator = Simulator::start(&scenario, Options::default()).await?;
+    note(&format!("demo: simulated recorder at http://{}", simulator.http_addr));
+
+    let data = args.data.clone().unwrap_or_else(|| temporary.path().join("data"));
+    let password = args.password.clone().unwrap_or_else(random_password);
+    let config = config(&args, data, &password, &scenario, &simulator)?;
+    let mut gateway = Gateway::start(&config).await?;
+    note("demo: first sync of the recorder");
+    for (id, report) in gateway.core.syncer.sync_all(&|_| {}).await {
+        let report = report.map_err(|e| CliError::failed(format!("device {id}: {e}")))?;
+        report.errors.iter().for_each(|e| note(&format!("demo: device {id}: {e}")));
+    }
+    gateway.follow_recorders();
+
+    let (rtsp, snapshot) = (gateway.rtsp, gateway.core.index.snapshot());
+    for r in snapshot.recordings(&Scope::all())? {
+        let Some(data) = r.data() else { continue };
+        say(&format!("recording {} {:?} {data}", r.token, r.source.name));
+        say(&format!("  rtsp://{rtsp}/replay/{}", r.token));
+    }
+    say("user admin");
+    say(&format!("password {password}"));
+    announce(&gateway);
+
+    let timer = async {
+        match args.exit_after {
+            Some(secs) => tokio::time::sleep(Duration::from_secs(secs)).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        stopped = stop_signal() => stopped?,
+        () = timer => {}
+    }
+    gateway.drain().await;
+    simulator.stop().await;
+    Ok(())
+}
+
+fn config(
+    args: &DemoArgs,
+    data_dir: PathBuf,
+    password: &str,
+    scenario: &Scenario,
+    simulator: &dvrgate_hikvision_simulator::Handle,
+) -> Result<Config, CliError> {
+    let url = |text: String| {
+        text.parse().map_err(|e| CliError::failed(format!("{text}: {e}")))
+    };
+    Ok(Config {
+        gateway: GatewayConfig {
+            name: "dvrgate demo".to_owned(),
+            data_dir,
+            http: args.http,
+            rtsp: args.rtsp,
+            advertise: None,
+            discovery: false,
+        },
+        users: vec![User {
+            name: "admin".to_owned(),
+            level: Level::Administrator,
+            password: Secret::from(password.to_owned()),
+        }],
+        devices: vec![Device {
+            id: "depot".into(),
+            vendor: "hikvision".to_owned(),
+            brand: None,
+            url: url(format!("http://{}", simulator.http_addr))?,
+            rtsp: Some(url(format!("rtsp://{}", simulator.rtsp_addr))?),
+            username: scenario.device.username.clone(),
+            password: Secret::from(scenario.device.password.clone()),
+            time_zone: None,
+            limits: DeviceLimits { playback_sessions: Some(2), requests_per_second: Some(50.0) },
+        }],
+        footage: crate::config::Footage::default(),
+        index: crate::config::Index::default(),
+        sync: crate::config::Sync::default(),
+        base: args.data.clone().unwrap_or_default(),
+        warnings: Vec::new(),
+    })
+}
+
+/// The recorder of the demo, with one more channel for each file of footage.
+pub fn scenario(footage: Option<(&[PathBuf], &Path)>) -> Result<Scenario, CliError> {
+    let mut text = include_str!("demo.toml").to_owned();
+    if let Some((files, work)) = footage {
+        for (i, file) in files.iter().enumerate().filter(|(_, f)| f.exists()) {
+            let clip = work.join(format!("clip{i}.h264"));
+            let (width, height) = convert(file, &clip)?;
+            text.push_str(&format!(
+                "[[channel]]\nid = {}\nkind = \"ip\"\nname = {:?}\n[channel.footage]\n\
+                 file = {:?}\nwidth = {width}\nheight = {height}\nrate = [25, 1]\n\
+                 [[channel.recorded]]\nfrom = \"-1h\"\nto = \"now\"\n",
+                20 + i,
+                file.file_stem().unwrap_or_default().to_string_lossy(),
+                clip,
+            ));
+        }
+    }
+    Ok(Scenario::parse(&text)?)
+}
+
+/// Makes a clip that a recorder could have recorded: H.264 with start codes, 25 pictures a second,
+/// no bidirectional ones, a key picture every two seconds. Returns its size in pixels.
+fn convert(file: &Path, clip: &Path) -> Result<(u32, u32), CliError> {
+    const WIDTH: u32 = 640;
+    const HEIGHT: u32 = 352;
+    let failed = |why: String| {
+        CliError::failed(format!(
+            "cannot use {} as footage: {why}; it must be a file that the ffmpeg command reads",
+            file.display()
+        ))
+    };
+    let size = format!("scale={WIDTH}:{HEIGHT}");
+    let output = std::process::Command::new("ffmpeg")
+        .args(["-v", "error", "-y", "-i"])
+        .arg(file)
+        .args(["-an", "-r", "25", "-vf", &size, "-c:v", "libx264", "-preset", "veryfast"])
+        .args(["-bf", "0", "-g", "50", "-pix_fmt", "yuv420p", "-t", "60", "-f", "h264"])
+        .arg(clip)
+        .output()
+        .map_err(|e| failed(e.to_string()))?;
+    if !output.status.success() {
+        return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+    }
+    Ok((WIDTH, HEIGHT))
+}
+
+fn random_password() -> String {
+    const LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+    let mut rng = rand::rng();
+    (0..16).map(|_| char::from(LETTERS[rng.random_range(0..LETTERS.len())])).collect()
+}

@@ -1,0 +1,234 @@
+//! A running gateway: listeners, services and the background, from start to drain.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use dvrgate_auth::{DigestGate, DigestSettings, TokenGate, TokenSettings, User, Users};
+use dvrgate_device::discovery::tokio::Discovery;
+use dvrgate_device::{Device as DeviceService, LinuxMachine, Machine, Settings, State, discovery};
+use dvrgate_footage::Footage;
+use dvrgate_model::ports::ControlStore;
+use dvrgate_model::{Error, ErrorKind, Fault, Result};
+use dvrgate_replay::SessionTimeout;
+use dvrgate_soap::hyper::{Server, full, page};
+use dvrgate_soap::{Door, Host};
+use http::{Response, StatusCode};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::config::{Config, Level};
+use crate::wiring::Core;
+
+/// Listening, serving and syncing until [`Gateway::drain`].
+#[derive(Debug)]
+pub struct Gateway {
+    /// Where SOAP is listened for.
+    pub http: SocketAddr,
+    /// Where RTSP is listened for.
+    pub rtsp: SocketAddr,
+    /// Index and sync.
+    pub core: Core,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+/// How long running requests and playbacks may go on after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(10);
+
+impl Gateway {
+    /// Opens index and store, binds the listeners and starts everything but sync.
+    pub async fn start(config: &Config) -> Result<Self> {
+        let core = Core::open(config)?;
+        let footage = core.footage(config)?;
+        let store: Arc<dyn ControlStore> = Arc::clone(&core.store) as _;
+
+        let http_listener = bind(config.gateway.http, "http").await?;
+        let rtsp_listener = bind(config.gateway.rtsp, "rtsp").await?;
+        let (http, rtsp) = (local(&http_listener)?, local(&rtsp_listener)?);
+        let advertise = config.gateway.advertise.clone();
+
+        let settings = Settings {
+            profiles: vec!["G".to_owned()],
+            rtsp_port: rtsp.port(),
+            discovery: config.gateway.discovery,
+            ..Settings::named(&config.gateway.name)
+        };
+        let state = State::open(
+            Arc::clone(&store),
+            settings.fixed_scopes(),
+            settings.initial_scopes(),
+        );
+        let state = Arc::new(state.await?);
+        let machine: Arc<dyn Machine> = Arc::new(LinuxMachine);
+        let device = DeviceService::new(settings, Arc::clone(&state), Arc::clone(&machine));
+        let timeout = SessionTimeout::default();
+        let replay = dvrgate_replay::service::service(
+            Arc::clone(&core.index),
+            store,
+            timeout.clone(),
+            rtsp.port(),
+        );
+        let services = vec![
+            device.service(),
+            dvrgate_recording::service(Arc::clone(&core.index)),
+            dvrgate_search::service(Arc::clone(&core.index), Arc::clone(&core.clock)),
+            replay.await?,
+        ];
+
+        // SOAP and RTSP share users and the brake on guessing.
+        let digest = DigestGate::new("dvrgate", users(config)?, DigestSettings::default());
+        let tokens = TokenGate::new(users(config)?, TokenSettings::default());
+        let throttle = Arc::new(dvrgate_auth::Throttle::default());
+        let door = Door::with_throttle(digest.clone(), tokens, Arc::clone(&throttle));
+        let host = Host::new(services, door, Arc::clone(&core.clock));
+        let ready = Arc::new(AtomicBool::new(false));
+        let server = Arc::new(pages(
+            Server::new(Arc::clone(&host), dvrgate_soap::hyper::Settings::default())
+                .advertise(advertise.clone()),
+            &host,
+            &core,
+            &footage,
+            &ready,
+        ));
+
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(server.serve(http_listener, until(stopped.clone())));
+        let application = dvrgate_replay::playback::application(
+            Arc::clone(&core.index),
+            footage,
+            timeout,
+            Arc::clone(&core.clock),
+        );
+        let rtsp_server = dvrgate_rtsp::tokio::Server::new(application, digest, throttle);
+        tasks.spawn(rtsp_server.serve(rtsp_listener, until(stopped.clone())));
+        if config.gateway.discovery {
+            let discovery = Discovery {
+                state,
+                machine,
+                clock: Arc::clone(&core.clock),
+                http_port: http.port(),
+                advertise,
+                port: discovery::PORT,
+                multicast: true,
+            };
+            tasks.spawn(discovery.run(until(stopped)));
+        }
+        ready.store(true, Ordering::Relaxed);
+        Ok(Self { http, rtsp, core, stop, tasks })
+    }
+
+    /// Starts the background: sync and alert streams.
+    pub fn follow_recorders(&mut self) {
+        let syncer = Arc::clone(&self.core.syncer);
+        self.tasks.spawn(syncer.run(self.stop.subscribe()));
+    }
+
+    /// Stops listening, lets running requests end, and stops.
+    pub async fn drain(mut self) {
+        // Without receivers everything has ended already.
+        let _ = self.stop.send(true);
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, ended).await.is_err() {
+            tracing::warn!("some connections did not end in time and are cut");
+        }
+        self.tasks.shutdown().await;
+    }
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // An error means that the gateway is gone, which is a reason to stop, too.
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+async fn bind(address: SocketAddr, what: &'static str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|e| {
+        let text = format!(
+            "cannot listen on {address} ({what}): {e}; another program may use the port, \
+             gateway.{what} chooses another"
+        );
+        Error::new(ErrorKind::Unreachable, text).with_fault(Fault::Gateway)
+    })
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddr> {
+    listener.local_addr().map_err(|e| Error::internal("a listener without address").because(e))
+}
+
+fn users(config: &Config) -> Result<Users> {
+    let user = |u: &crate::config::User| User {
+        name: u.name.clone(),
+        level: match u.level {
+            Level::Administrator => dvrgate_auth::Level::Administrator,
+            Level::Operator => dvrgate_auth::Level::Operator,
+            Level::User => dvrgate_auth::Level::User,
+        },
+        password: u.password.expose().into(),
+    };
+    Users::new(config.users.iter().map(user).collect())
+}
+
+/// `/healthz`: the process lives. `/readyz`: it serves. `/metrics`: figures for Prometheus.
+fn pages(
+    server: Server,
+    host: &Arc<Host>,
+    core: &Core,
+    footage: &Arc<Footage>,
+    ready: &Arc<AtomicBool>,
+) -> Server {
+    let (host, ready, footage) = (Arc::clone(host), Arc::clone(ready), Arc::clone(footage));
+    let (index, devices) = (Arc::clone(&core.index), core.syncer.devices().to_vec());
+    let text = |status, body: String| {
+        let mut response = Response::new(full(body));
+        *response.status_mut() = status;
+        response
+    };
+    server
+        .route("/healthz", page(move |_, _| text(StatusCode::OK, "alive\n".to_owned())))
+        .route(
+            "/readyz",
+            page(move |_, _| match ready.load(Ordering::Relaxed) {
+                true => text(StatusCode::OK, "ready\n".to_owned()),
+                false => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned()),
+            }),
+        )
+        .route(
+            "/metrics",
+            page(move |_, _| {
+                let mut out = String::new();
+                let mut figure = |name: &str, labels: &str, value: u64| {
+                    // Writing to a String cannot fail.
+                    let _ = writeln!(out, "dvrgate_{name}{labels} {value}");
+                };
+                let stats = footage.stats();
+                let counters = host.counters();
+                let count = |c: &std::sync::atomic::AtomicU64| c.load(Ordering::Relaxed);
+                figure("soap_requests_total", "", count(&counters.requests));
+                figure("soap_faults_total", "", count(&counters.faults));
+                figure("soap_refused_total", "", count(&counters.refused));
+                figure("footage_store_bytes", "", stats.store.bytes);
+                figure("footage_store_budget_bytes", "", stats.store.budget_bytes);
+                figure("footage_store_gops", "", stats.store.gops);
+                figure("footage_store_hits_total", "", stats.store.hits);
+                figure("footage_store_misses_total", "", stats.store.misses);
+                figure("footage_transfers_total", "", stats.fetch.transfers);
+                figure("footage_transfer_bytes_total", "", stats.fetch.bytes);
+                figure("footage_transfer_failures_total", "", stats.fetch.failures);
+                if let Ok(summary) = index.snapshot().summary() {
+                    figure("recordings", "", summary.recordings);
+                }
+                for d in &devices {
+                    let label = format!("{{device=\"{}\"}}", d.id);
+                    figure("device_playback_sessions", &label, d.sessions.in_use() as u64);
+                    figure("device_playback_waiting", &label, d.sessions.waiting() as u64);
+                    let state = format!("{{device=\"{}\",state=\"{:?}\"}}", d.id, d.health.state());
+                    figure("device_state", &state, 1);
+                }
+                text(StatusCode::OK, out)
+            }),
+        )
+}

@@ -1,0 +1,235 @@
+#!/usr/bin/env python3
+"""A Profile G client made of zeep (strict) and the official WSDLs: device, search, replay and the
+reading part of recording. Prints one JSON object of what it learnt; any schema violation, fault
+or broken rule ends it with an exception.
+
+    profile_g.py http://127.0.0.1:8080 admin PASSWORD
+"""
+import datetime as dt
+import json
+import pathlib
+import sys
+
+import onvif
+import requests
+import zeep
+from lxml import etree
+from requests.auth import HTTPDigestAuth
+from zeep.transports import Transport
+from zeep.wsse.username import UsernameToken
+
+base, user, password = sys.argv[1:4]
+wsdl = pathlib.Path(onvif.__file__).parent.parent / "wsdl"
+UTC = dt.timezone.utc
+
+
+def service(name: str, binding: str, address: str, auth: str):
+    """A proxy. `auth`: digest over HTTP, token in the envelope, or none."""
+    session = requests.Session()
+    if auth == "digest":
+        session.auth = HTTPDigestAuth(user, password)
+    wsse = UsernameToken(user, password, use_digest=True) if auth == "token" else None
+    client = zeep.Client(
+        str(wsdl / f"{name}.wsdl"),
+        wsse=wsse,
+        settings=zeep.Settings(strict=True),
+        transport=Transport(session=session, operation_timeout=30),
+    )
+    return client, client.create_service(binding, address)
+
+
+def binding(name: str, local: str) -> str:
+    return {
+        "device": "{http://www.onvif.org/ver10/device/wsdl}DeviceBinding",
+        "search": "{http://www.onvif.org/ver10/search/wsdl}SearchBinding",
+        "replay": "{http://www.onvif.org/ver10/replay/wsdl}ReplayBinding",
+        "recording": "{http://www.onvif.org/ver10/recording/wsdl}RecordingBinding",
+    }[name]
+
+
+def subcode(call) -> str:
+    """The innermost fault subcode of a call that must fail."""
+    try:
+        call()
+    except zeep.exceptions.Fault as fault:
+        return fault.subcodes[-1].localname if fault.subcodes else fault.code
+    raise AssertionError("a fault was expected")
+
+
+found: dict = {}
+
+# -- device: what needs no log-in, then who we are ----------------------------------------------
+device_address = f"{base}/onvif/device_service"
+_, anonymous = service("devicemgmt", binding("device", ""), device_address, "none")
+clock = anonymous.GetSystemDateAndTime()
+assert clock.UTCDateTime is not None
+services = {s.Namespace: s for s in anonymous.GetServices(IncludeCapability=True)}
+found["services"] = sorted(services)
+assert subcode(lambda: anonymous.GetDeviceInformation()) == "NotAuthorized"
+
+_, device = service("devicemgmt", binding("device", ""), device_address, "token")
+information = device.GetDeviceInformation()
+found["model"] = information.Model
+capabilities = device.GetCapabilities(Category="All")
+found["capabilities"] = [c for c in ("Search", "Replay", "Recording") if getattr(capabilities.Extension, c, None)]
+scopes = device.GetScopes()
+found["scopes"] = [s.ScopeItem for s in scopes]
+device.GetHostname()
+assert device.GetNetworkInterfaces()
+assert any(u.Username == user for u in device.GetUsers())
+
+
+def address(namespace: str) -> str:
+    return services[f"http://www.onvif.org/ver10/{namespace}/wsdl"].XAddr
+
+
+# -- recording: what there is ------------------------------------------------------------------
+_, recording = service("recording", binding("recording", ""), address("recording"), "digest")
+items = recording.GetRecordings()
+recordings = {i.RecordingToken: i for i in items}
+for token, item in recordings.items():
+    same = recording.GetRecordingConfiguration(RecordingToken=token)
+    assert same.Source.SourceId == item.Configuration.Source.SourceId
+    for track in item.Tracks.Track:
+        t = recording.GetTrackConfiguration(RecordingToken=token, TrackToken=track.TrackToken)
+        assert t.TrackType == track.Configuration.TrackType
+    recording.GetRecordingOptions(RecordingToken=token)
+jobs = recording.GetRecordingJobs()
+assert {j.JobConfiguration.RecordingToken for j in jobs} == set(recordings)
+for job in jobs:
+    state = recording.GetRecordingJobState(JobToken=job.JobToken)
+    assert state.RecordingToken == job.JobConfiguration.RecordingToken
+found["fault_recording"] = subcode(lambda: recording.GetRecordingConfiguration(RecordingToken="nobody"))
+found["fault_create"] = subcode(
+    lambda: recording.DeleteRecording(RecordingToken=next(iter(recordings)))
+)
+
+# -- search ------------------------------------------------------------------------------------
+search_client, search = service("search", binding("search", ""), address("search"), "digest")
+summary = search.GetRecordingSummary()
+assert summary.NumberRecordings == len(recordings)
+found["summary"] = [summary.DataFrom.isoformat(), summary.DataUntil.isoformat()]
+
+
+def find(scope: dict, **more) -> list:
+    token = search.FindRecordings(Scope=scope, KeepAliveTime=dt.timedelta(seconds=10), **more)
+    out: list = []
+    while True:
+        page = search.GetRecordingSearchResults(
+            SearchToken=token, MinResults=1, MaxResults=2, WaitTime=dt.timedelta(seconds=5)
+        )
+        assert len(page.RecordingInformation) <= 2
+        out += page.RecordingInformation
+        if page.SearchState == "Completed":
+            return out
+
+
+all_found = find({})
+assert {r.RecordingToken for r in all_found} == set(recordings)
+# What one widespread driver sends, and what another appends to it.
+with_video = find({"RecordingInformationFilter": 'boolean(//Track[TrackType = "Video"])'})
+tail = ",2016-12-06T08:07:43Z,99999999,20,99999999,20"
+same = find({"RecordingInformationFilter": 'boolean(//Track[TrackType = "Video"])' + tail})
+assert [r.RecordingToken for r in with_video] == [r.RecordingToken for r in same]
+found["recordings"] = {
+    r.RecordingToken: {
+        "name": r.Source.Name,
+        "status": r.RecordingStatus,
+        "earliest": r.EarliestRecording and r.EarliestRecording.isoformat(),
+        "latest": r.LatestRecording and r.LatestRecording.isoformat(),
+        "tracks": [
+            [t.TrackToken, t.TrackType, t.DataFrom.isoformat(), t.DataTo.isoformat()] for t in r.Track
+        ],
+    }
+    for r in all_found
+}
+for r in all_found:
+    one = search.GetRecordingInformation(RecordingToken=r.RecordingToken)
+    assert one.RecordingStatus == r.RecordingStatus
+    if r.LatestRecording:
+        instant = r.LatestRecording - dt.timedelta(seconds=30)
+        for a in search.GetMediaAttributes(RecordingTokens=[r.RecordingToken], Time=instant):
+            assert a.From <= instant <= a.Until
+            assert a.TrackAttributes[0].VideoAttributes.Encoding in ("H264", "H265")
+
+WSNT = "http://docs.oasis-open.org/wsn/b-2"
+TT = "http://www.onvif.org/ver10/schema"
+
+
+def topic_filter(expression: str):
+    element = etree.Element(f"{{{WSNT}}}TopicExpression", nsmap={"tns1": "http://www.onvif.org/ver10/topics"})
+    element.set("Dialect", "http://www.onvif.org/ver10/tev/topicExpression/ConcreteSet")
+    element.text = expression
+    return {"_value_1": [element]}
+
+
+def events(start, end, scope: dict, expression: str, start_state: bool = False) -> list:
+    token = search.FindEvents(
+        StartPoint=start,
+        EndPoint=end,
+        Scope=scope,
+        SearchFilter=topic_filter(expression),
+        IncludeStartState=start_state,
+        KeepAliveTime=dt.timedelta(seconds=10),
+    )
+    out: list = []
+    while True:
+        page = search.GetEventSearchResults(
+            SearchToken=token, MinResults=1, MaxResults=50, WaitTime=dt.timedelta(seconds=5)
+        )
+        out += page.Result
+        if page.SearchState == "Completed":
+            return out
+
+
+found["events"] = {}
+for r in all_found:
+    if not r.EarliestRecording:
+        continue
+    scope = {"IncludedRecordings": [r.RecordingToken]}
+    history = "tns1:RecordingHistory/Track/State"
+    forward = events(r.EarliestRecording, r.LatestRecording, scope, history)
+    backward = events(r.LatestRecording, r.EarliestRecording, scope, history)
+    key = lambda e: (e.Time, e.TrackToken)
+    assert sorted(map(key, forward)) == sorted(map(key, backward))
+    assert [e.Time for e in forward] == sorted(e.Time for e in forward)
+    spans: dict = {}
+    for e in forward:
+        message = e.Event.Message._value_1
+        value = message.find(f"{{{TT}}}Data/{{{TT}}}SimpleItem").get("Value")
+        assert message.get("UtcTime").rstrip("Z")[:19] == e.Time.astimezone(UTC).isoformat()[:19]
+        assert not e.StartStateEvent
+        spans.setdefault(e.TrackToken, []).append([e.Time.astimezone(UTC).isoformat(), value])
+    for track, edges in spans.items():
+        assert [v for _, v in edges] == ["true", "false"] * (len(edges) // 2) + ["true"] * (len(edges) % 2), edges
+    virtual = events(r.EarliestRecording, r.LatestRecording, scope, history, start_state=True)
+    assert any(e.StartStateEvent for e in virtual)
+    motion = events(r.EarliestRecording, r.LatestRecording, scope, "tns1:VideoSource/MotionAlarm")
+    found["events"][r.RecordingToken] = {"spans": spans, "motion": len(motion)}
+
+found["fault_token"] = subcode(lambda: search.GetRecordingInformation(RecordingToken="nobody"))
+found["fault_ended"] = subcode(lambda: search.EndSearch(SearchToken="nobody"))
+found["fault_metadata"] = subcode(
+    lambda: search.FindMetadata(
+        StartPoint=summary.DataFrom,
+        Scope={},
+        MetadataFilter={"MetadataStreamFilter": "boolean(//a)"},
+        KeepAliveTime=dt.timedelta(seconds=10),
+    )
+)
+
+# -- replay ------------------------------------------------------------------------------------
+_, replay = service("replay", binding("replay", ""), address("replay"), "digest")
+found["uris"] = {}
+for token in recordings:
+    for protocol in ("RTSP", "UDP"):
+        setup = {"Stream": "RTP-Unicast", "Transport": {"Protocol": protocol}}
+        found["uris"][token] = replay.GetReplayUri(StreamSetup=setup, RecordingToken=token)
+bad = {"Stream": "RTP-Multicast", "Transport": {"Protocol": "UDP"}}
+found["fault_setup"] = subcode(lambda: replay.GetReplayUri(StreamSetup=bad, RecordingToken=token))
+before = replay.GetReplayConfiguration().SessionTimeout
+replay.SetReplayConfiguration(Configuration={"SessionTimeout": dt.timedelta(seconds=90)})
+assert replay.GetReplayConfiguration().SessionTimeout == dt.timedelta(seconds=90)
+replay.SetReplayConfiguration(Configuration={"SessionTimeout": before})
+
+json.dump(found, sys.stdout, indent=1)
