@@ -394,6 +394,12 @@ pub struct Behaviour {
     pub boundary: Boundary,
     pub bare_line_feeds: bool,
     pub wrong_part_length: bool,
+    /// Parts arrive in scraps of so many bytes; 0: whole.
+    pub scraps: usize,
+    /// An event's first part is followed by a picture.
+    pub picture_parts: bool,
+    /// A part in JSON that nobody asked for comes with every heartbeat.
+    pub json_parts: bool,
     /// The end of an event is told.
     pub inactive_told: bool,
     /// Events come with their network camera's number only in `dynChannelID`.
@@ -496,6 +502,9 @@ impl Behaviour {
             boundary: Boundary::default(),
             bare_line_feeds: false,
             wrong_part_length: false,
+            scraps: 0,
+            picture_parts: false,
+            json_parts: false,
             inactive_told: false,
             dynamic_channel_only: false,
         }

@@ -9,6 +9,8 @@ mod isapi;
 mod ps;
 mod recorder;
 mod rtsp;
+#[cfg(test)]
+mod tests;
 mod text;
 mod tokio;
 

@@ -78,6 +78,7 @@ pub(crate) fn alert_stream(recorder: Arc<Recorder>) -> BoxStream<'static, Bytes>
     for ticks in [&mut beats, &mut repeats] {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     }
+    let scraps = recorder.behaviour().scraps;
     let lasting: Vec<(LoggedEvent, Utc, u32)> = Vec::new();
     let state = (recorder.clone(), recorder.events.subscribe(), beats, repeats, lasting, guard);
     futures::stream::unfold(
@@ -88,6 +89,9 @@ pub(crate) fn alert_stream(recorder: Arc<Recorder>) -> BoxStream<'static, Bytes>
                     event = events.recv() => match event {
                         Ok(event) => {
                             if let Some(until) = event.until {
+                            if lasting.is_empty() {
+                                repeats.reset();
+                            }
                                 lasting.push((event, until, 1));
                             }
                             break vec![Alert::Event { event, active: true, posts: 1 }];
@@ -100,10 +104,16 @@ pub(crate) fn alert_stream(recorder: Arc<Recorder>) -> BoxStream<'static, Bytes>
                 }
             };
             let now = r.now();
-            let text: String = alerts.iter().map(|a| part(&r, a, now)).collect();
-            Some((Bytes::from(text), (r, events, beats, repeats, lasting, guard)))
+            let parts: Vec<u8> = alerts.iter().flat_map(|a| part(&r, a, now)).collect();
+            Some((Bytes::from(parts), (r, events, beats, repeats, lasting, guard)))
         },
     )
+    .flat_map(move |parts| {
+        let size = if scraps == 0 { parts.len().max(1) } else { scraps };
+        let count = parts.len().div_ceil(size);
+        let scrap = move |i: usize| parts.slice(i * size..((i + 1) * size).min(parts.len()));
+        futures::stream::iter((0..count).map(scrap))
+    })
     .boxed()
 }
 

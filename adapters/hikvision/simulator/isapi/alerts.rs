@@ -34,8 +34,39 @@ pub(crate) fn stream(r: &std::sync::Arc<Recorder>) -> Answer {
     Ok(reply)
 }
 
-/// A part as bytes.
-pub(crate) fn part(r: &Recorder, alert: &Alert, now: Utc) -> String {
+/// Bytes that pass for a small JPEG.
+const PICTURE: &[u8] = b"\xFF\xD8\xFF\xE0\0\x10JFIF\0--boundary\r\n\r\n<x>\xFF\xD9";
+
+/// A part as bytes, with what this firmware sends along.
+pub(crate) fn part(r: &Recorder, alert: &Alert, now: Utc) -> Vec<u8> {
+    let behaviour = r.behaviour();
+    let mut out = text_part(r, alert, now).into_bytes();
+    if behaviour.json_parts && matches!(alert, Alert::Heartbeat) {
+        let json = "{\"eventType\":\"runStatus\",\"eventState\":\"active\"}";
+        out.extend_from_slice(
+            format!(
+                "--boundary\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{json}\r\n",
+                json.len()
+            )
+            .as_bytes(),
+        );
+    }
+    if behaviour.picture_parts && matches!(alert, Alert::Event { posts: 1, .. }) {
+        out.extend_from_slice(
+            format!(
+                "--boundary\r\nContent-Disposition: form-data; name=\"Picture_Name\"\r\n\
+                 Content-Type: image/pjpeg\r\nContent-Length: {}\r\n\r\n",
+                PICTURE.len()
+            )
+            .as_bytes(),
+        );
+        out.extend_from_slice(PICTURE);
+        out.extend_from_slice(b"\r\n");
+    }
+    out
+}
+
+fn text_part(r: &Recorder, alert: &Alert, now: Utc) -> String {
     let behaviour = r.behaviour();
     let body = match alert {
         Alert::Heartbeat => heartbeat(r, &behaviour, now),
