@@ -87,6 +87,8 @@ pub struct Recorder {
     /// Fails with this after so many lists.
     pub fails: Mutex<Option<(usize, ErrorKind)>>,
     pub alerts: Mutex<Vec<SourceEvent>>,
+    /// Each page begins with the last item of the one before.
+    pub repeats: Mutex<bool>,
 }
 
 impl fmt::Debug for Recorder {
@@ -107,6 +109,7 @@ impl Recorder {
             lists: AtomicUsize::new(0),
             fails: Mutex::new(None),
             alerts: Mutex::default(),
+            repeats: Mutex::default(),
         })
     }
 
@@ -130,19 +133,26 @@ impl Recorder {
         }
     }
 
-    fn page<T>(&self, mut items: Vec<T>, cursor: Option<PageCursor>) -> Page<T> {
+    fn page<T>(&self, mut items: Vec<T>, cursor: Option<PageCursor>) -> Result<Page<T>> {
         let manners = self.manners.lock().clone();
         let capped = manners.cap.is_some_and(|cap| items.len() > cap);
         if let Some(cap) = manners.cap {
             items.truncate(cap);
         }
-        let at: usize =
-            cursor.map(|c| String::from_utf8_lossy(&c.0).parse().unwrap()).unwrap_or_default();
-        let rest = items.split_off(at.min(items.len()));
+        let at: usize = match cursor {
+            Some(c) => {
+                String::from_utf8_lossy(&c.0).parse().map_err(|e: std::num::ParseIntError| {
+                    Error::invalid("not a cursor of this recorder").because(e)
+                })?
+            }
+            None => 0,
+        };
+        let again = usize::from(*self.repeats.lock() && at > 0);
+        let rest = items.split_off((at - again).min(items.len()));
         let more = rest.len() > manners.page;
         let items: Vec<T> = rest.into_iter().take(manners.page).collect();
         let next = more.then(|| PageCursor(Bytes::from((at + manners.page).to_string())));
-        Page { capped: capped && next.is_none(), items, next }
+        Ok(Page { capped: capped && next.is_none(), items, next })
     }
 
     fn ordered<T>(&self, mut items: Vec<T>) -> Vec<T> {
@@ -225,7 +235,7 @@ impl Adapter for Recorder {
                 let end = s.end.civil.max(s.start.civil.plus_us(1));
                 s.start.civil < query.window.end && query.window.start < end
             };
-            Ok(self.page(self.ordered(items.filter(touches).collect()), query.cursor))
+            self.page(self.ordered(items.filter(touches).collect()), query.cursor)
         })
     }
 
@@ -245,7 +255,7 @@ impl Adapter for Recorder {
             let mut items: Vec<_> =
                 entries.filter(|e| query.window.contains(e.time.as_ref().unwrap().civil)).collect();
             items.sort_by_key(|e| e.time.as_ref().unwrap().civil);
-            Ok(self.page(self.ordered(items), query.cursor))
+            self.page(self.ordered(items), query.cursor)
         })
     }
 

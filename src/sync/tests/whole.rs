@@ -9,8 +9,8 @@ use dvrgate_adapter::SourceEvent;
 use dvrgate_index::Index;
 use dvrgate_model::ports::Clock;
 use dvrgate_model::{
-    ChannelId, ClockEpochId, DeviceState, ErrorKind, EventOrigin, Items, SegmentState, SourceTime,
-    TrackToken, Utc, UtcRange, ZoneClaim, topics,
+    ChannelId, ClockEpochId, DeviceState, ErrorKind, EventOrigin, Items, SegmentState, SourceRange,
+    SourceTime, TrackToken, Utc, UtcRange, ZoneClaim, topics,
 };
 
 use super::recorder::{Bench, Manners, Recorder, civil, device, syncer};
@@ -487,4 +487,80 @@ async fn the_background_follows_and_ends() {
     let asked = bench.recorder.lists.load(Ordering::SeqCst);
     tokio::time::sleep(Duration::from_secs(300)).await;
     assert_eq!(bench.recorder.lists.load(Ordering::SeqCst), asked);
+}
+
+/// A recording that stops and starts again is news; so is its status.
+#[tokio::test(start_paused = true)]
+async fn stop_and_start_are_published_once() {
+    let scenario = r#"
+        [storage]
+        file = "5m"
+        [[channel]]
+        id = 1
+        [[channel.recorded]]
+        from = "-2h"
+        to = "+10m"
+        [[channel.recorded]]
+        from = "+30m"
+        to = "now"
+    "#;
+    let bench = Bench::new(scenario, NOW, Manners::default());
+    let status = || bench.index.snapshot().recording(&"yard-1".into()).unwrap().unwrap().status;
+    let mut told = Vec::new();
+    bench.sync().await.unwrap();
+    for _ in 0..25 {
+        bench.recorder.clock.advance(Duration::from_secs(120));
+        bench.sync().await.unwrap();
+        for e in bench.published.0.lock().drain(..) {
+            told.push((
+                e.topic.as_str() == topics::TRACK_STATE,
+                e.items.data[0].value.clone(),
+                status(),
+            ));
+        }
+    }
+    use dvrgate_model::RecordingStatus::{Recording, Stopped};
+    let of_tracks: Vec<_> = told.iter().filter(|t| t.0).map(|t| (t.1.as_str(), t.2)).collect();
+    assert_eq!(of_tracks, [("false", Stopped), ("true", Recording)]);
+    let of_recording: Vec<_> = told.iter().filter(|t| !t.0).map(|t| t.1.as_str()).collect();
+    assert_eq!(of_recording, ["false", "true"]);
+    bench.assert_true(1);
+}
+
+/// A drifting clock is learnt over days, and the footage of those days is placed by it.
+#[tokio::test(start_paused = true)]
+async fn a_drifting_clock_is_learnt() {
+    let scenario = TWO_CHANNELS.replace("offset_s = 137.25", "offset_s = 137.25\ndrift_ppm = 60");
+    let bench = Bench::new(&scenario, NOW, Manners::default());
+    let mut why = Vec::new();
+    for _ in 0..36 {
+        why.extend(bench.sync().await.unwrap().clock);
+        bench.recorder.clock.advance(Duration::from_secs(4 * 3600));
+    }
+    why.extend(bench.sync().await.unwrap().clock);
+    assert_eq!(why[..2], [Why::First, Why::Drift], "{why:?}");
+    // Six days: 31 s of drift. Without knowing it the oldest would be half a minute off.
+    bench.assert_true(1);
+    let clock = bench.index.snapshot().clock(&"yard".into()).unwrap();
+    assert!((clock.newest().drift_ppb - 60_000).abs() < 4_000, "{:?}", clock.newest());
+}
+
+/// Recorders behind the adapter contract can be checked without footage too.
+#[tokio::test(start_paused = true)]
+async fn the_contract_suite_passes_and_fails_where_it_should() {
+    let bench =
+        Bench::new(TWO_CHANNELS, NOW, Manners { page: 3, cap: Some(9), ..Manners::default() });
+    let recorded = SourceRange::new(civil("2026-11-25T06:00:00"), civil("2026-11-25T08:00:00"));
+    let suite = || {
+        let device = device("yard", &bench.recorder, None);
+        dvrgate_adapter::suite::Suite::new(device, ChannelId(1), recorded)
+    };
+    suite().run().await;
+    // A recorder whose pages repeat is caught.
+    *bench.recorder.repeats.lock() = true;
+    let broken = tokio::spawn({
+        let suite = suite();
+        async move { suite.paging_lists_each_segment_once().await }
+    });
+    assert!(broken.await.unwrap_err().is_panic());
 }
