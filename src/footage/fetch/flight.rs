@@ -83,6 +83,13 @@ impl Flight {
     }
 }
 
+impl FlightState {
+    /// Whether what belongs before `end` was brought, of the track that is furthest.
+    pub(super) fn has_brought(&self, end: Utc) -> bool {
+        self.reached.values().any(|r| *r >= end)
+    }
+}
+
 /// The right to wait for a transfer. When the last one of a flight is dropped, the transfer is
 /// abandoned and the recorder's session released.
 #[derive(Debug)]
@@ -139,6 +146,12 @@ impl Ticket {
         let own = state.reached.get(track).copied().unwrap_or(Utc::MIN);
         let others = state.reached.values().max().map_or(Utc::MIN, |r| r.plus_us(-INTERLEAVE_US));
         own.max(others)
+    }
+
+    /// Whether it runs on only to see the end of what it was for.
+    pub(crate) fn is_closing(&self) -> bool {
+        let state = self.flight.state.lock();
+        state.outcome.is_none() && state.has_brought(self.flight.range.end())
     }
 
     /// Whether the store could not take what it brought.

@@ -44,6 +44,8 @@ const SEEK_GRID_US: i64 = 5_000_000;
 /// What was fetched since the start.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct FetchStats {
+    /// Transfers that run now.
+    pub running: u64,
     /// Transfers begun.
     pub transfers: u64,
     /// Of these, ahead of need.
@@ -122,6 +124,7 @@ impl Fetcher {
         let c = &self.0.counts;
         let get = |n: &AtomicU64| n.load(Ordering::Relaxed);
         FetchStats {
+            running: self.0.flights.lock().values().map(|f| f.len() as u64).sum(),
             transfers: get(&c.transfers),
             prefetches: get(&c.prefetches),
             joins: get(&c.joins),
@@ -296,7 +299,9 @@ impl FetchShared {
         let mut flights = self.flights.lock();
         let mut state = flight.state.lock();
         state.tickets -= 1;
-        if state.tickets > 0 {
+        // One that brought all it was for ends by itself in a moment, and then says which bytes
+        // its GOPs came from.
+        if state.tickets > 0 || state.has_brought(flight.range.end()) {
             return;
         }
         let task = state.task.take();
@@ -340,5 +345,7 @@ fn stretch(wish: &Wish, chunk_us: i64) -> UtcRange {
     inside.unwrap_or(UtcRange::clamped(wish.at, wish.at.plus_us(1)))
 }
 
+#[cfg(test)]
+mod fake;
 #[cfg(test)]
 mod tests;

@@ -162,7 +162,7 @@ impl Job {
                 stream,
                 window: source,
                 locator: Some(segment.locator.clone()),
-                segment: Some(SourceRange::new(segment.source.0.civil, segment.source.1.civil)),
+                segment: Some(listed(segment, clock)),
                 resume: 0,
             };
             let timing = Timing::new(clock.clone(), window.start());
@@ -355,6 +355,17 @@ async fn next<S: futures::Stream + Unpin>(stream: &mut S) -> Result<Option<S::It
         Error::new(ErrorKind::Timeout, "the recorder sends no more footage")
             .with("seconds", STALL.as_secs())
     })
+}
+
+/// First and last reading of a segment. One that ends in the second pass of the doubled hour may
+/// end before it begins; then the last reading that it shows at all.
+fn listed(segment: &Segment, clock: &ClockMap) -> SourceRange {
+    let (start, end) = (segment.source.0.civil, segment.source.1.civil);
+    if end > start {
+        return SourceRange::new(start, end);
+    }
+    let shown = clock.source_windows(segment.range(), Convention::Listing);
+    SourceRange::new(start, shown.iter().map(|w| w.end).max().unwrap_or(end))
 }
 
 fn demuxer(hint: FormatHint) -> Box<dyn Demuxer> {

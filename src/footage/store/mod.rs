@@ -131,11 +131,11 @@ struct State {
     next_pin: u64,
 }
 
-/// A file and the starts of its GOPs.
+/// A file and the hull of its GOPs.
 #[derive(Debug)]
 struct Held {
     file: Arc<GopFile>,
-    starts: Option<UtcRange>,
+    span: Option<UtcRange>,
 }
 
 /// What one transfer from a recorder stores; see [`MediaStore::transfer`].
@@ -370,8 +370,7 @@ impl Shared {
             let Some(held) = state.files.get_mut(&file.id) else {
                 return Err(Error::new(ErrorKind::LimitExceeded, "evicted while it was written"));
             };
-            let own = UtcRange::clamped(start, start);
-            held.starts = Some(held.starts.map_or(own, |r| r.hull(&own)));
+            held.span = Some(held.span.map_or(gop.range, |r| r.hull(&gop.range)));
             for old in superseded(&state.directory, gop) {
                 state.directory.remove(&gop.track, old);
             }
@@ -464,11 +463,7 @@ impl Shared {
         while self.total.load(Ordering::Relaxed).saturating_sub(freed) + bytes > self.budget {
             let pinned = |h: &Held| {
                 state.pins.values().any(|(track, range)| {
-                    *track == h.file.track
-                        && h.starts.is_some_and(|s| {
-                            // A GOP that starts before the range may reach into it.
-                            s.start() < range.end() && s.end().plus_us(PERIOD_US) > range.start()
-                        })
+                    *track == h.file.track && h.span.is_some_and(|span| span.overlaps(range))
                 })
             };
             let oldest = state
@@ -480,8 +475,8 @@ impl Shared {
             let Some(held) = oldest.and_then(|id| state.files.remove(&id)) else {
                 return full("what is in it is pinned or being read");
             };
-            if let Some(starts) = held.starts {
-                state.directory.remove_file(&held.file, starts);
+            if let Some(span) = held.span {
+                state.directory.remove_file(&held.file, span);
             }
             state.active.retain(|_, id| *id != held.file.id);
             self.counts.evicted_files.fetch_add(1, Ordering::Relaxed);
@@ -509,7 +504,7 @@ impl Shared {
                 let file = Arc::new(GopFile::create(&self.dir, id, &gop.track, capacity, space));
                 // A new file has room for its first GOP.
                 file.promise(media_bytes);
-                state.files.insert(id, Held { file: Arc::clone(&file), starts: None });
+                state.files.insert(id, Held { file: Arc::clone(&file), span: None });
                 state.active.insert(slot, id);
                 file
             }
@@ -524,7 +519,7 @@ impl Shared {
 
     fn forget_if_empty(&self, file: &Arc<GopFile>) {
         let mut state = self.state.lock();
-        if state.files.get(&file.id).is_some_and(|h| h.starts.is_none()) {
+        if state.files.get(&file.id).is_some_and(|h| h.span.is_none()) {
             state.files.remove(&file.id);
             state.active.retain(|_, id| *id != file.id);
             drop(state);

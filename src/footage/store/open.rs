@@ -322,14 +322,13 @@ fn take(shared: &Arc<Shared>, pair: &Pair, report: &mut Opened) -> io::Result<()
     let space = Space::new(Arc::clone(&shared.total), owned + scan.sound_bytes);
     let file = Arc::new(GopFile::reopen(&shared.dir, pair.id, track, owned, space, known));
     let mut state = shared.state.lock();
-    let mut starts: Option<UtcRange> = None;
+    let mut span: Option<UtcRange> = None;
     for (offset, len, gop) in scan.gops.iter().rev() {
         let range = UtcRange::clamped(gop.start, gop.end);
         if super::covered(&state.directory, track, range).is_some() {
             continue;
         }
-        let own = UtcRange::clamped(gop.start, gop.start);
-        starts = Some(starts.map_or(own, |r| r.hull(&own)));
+        span = Some(span.map_or(range, |r| r.hull(&range)));
         let entry = Entry {
             end: gop.end,
             file: Arc::clone(&file),
@@ -339,6 +338,6 @@ fn take(shared: &Arc<Shared>, pair: &Pair, report: &mut Opened) -> io::Result<()
         };
         state.directory.insert(track, gop.start, entry);
     }
-    state.files.insert(pair.id, Held { file, starts });
+    state.files.insert(pair.id, Held { file, span });
     Ok(())
 }

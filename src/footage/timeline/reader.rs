@@ -164,6 +164,11 @@ impl Reader {
                 _ => match self.fetcher.empty_at(&self.recording, &want.track, at) {
                     Some(empty) => empty,
                     None => {
+                        if let Some(closing) = self.current.as_mut().filter(|t| t.is_closing()) {
+                            // One session for one viewer.
+                            closing.changed().await;
+                            continue;
+                        }
                         let (direction, priority) = (want.direction, Priority::Replay);
                         let wish = Wish { at, hole, direction, priority };
                         match self.fetcher.join(&self.recording, wish).await {
@@ -291,6 +296,8 @@ impl Supply for Reader {
     }
 
     fn changed(&mut self) -> BoxFuture<'_, bool> {
+        // A transfer that found nothing here may find something now.
+        self.current = None;
         Box::pin(async move { self.changes.changed().await.is_ok() })
     }
 }

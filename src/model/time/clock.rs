@@ -349,7 +349,9 @@ impl ClockMap {
         for part in self.parts(range) {
             let (epoch, range) = part;
             let read = |t| epoch.reading(t, convention);
-            let mut points = vec![read(range.start()), read(range.end())];
+            // The end is read just before it: a change of offset at the end itself is not inside.
+            let last = range.end().plus_us(-1).max(range.start());
+            let mut points = vec![read(range.start()), read(last).plus_us(1)];
             // Around a change of offset the clock shows readings beyond both ends.
             for (at, _, _) in epoch.zone.changes(range) {
                 let at = epoch.device_to_utc(at);
