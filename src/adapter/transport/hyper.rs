@@ -189,7 +189,7 @@ impl HyperTransports {
         self.logins.check()?;
         let closed = |_| Error::internal("the transport is closed");
         let slot = async { self.slots.acquire().await.map_err(closed) };
-        let _slot = within(cx, None, "wait for the recorder", slot).await?;
+        let _slot = within(cx, None, "wait for the recorder", slot).await.map_err(unsent)?;
 
         let (seen, ready) = self.authorisation(request)?;
         let mut challenge = None;
@@ -207,7 +207,7 @@ impl HyperTransports {
         }
 
         let alone = async { Ok(self.login.lock().await) };
-        let _alone = within(cx, None, "wait for the log-in", alone).await?;
+        let _alone = within(cx, None, "wait for the log-in", alone).await.map_err(unsent)?;
         self.logins.check()?;
         if self.session.lock().0 != seen {
             // Another request logged in meanwhile.
@@ -320,7 +320,7 @@ impl HyperTransports {
             }
             Ok(())
         };
-        within(cx, None, "wait for the request rate", turn).await
+        within(cx, None, "wait for the request rate", turn).await.map_err(unsent)
     }
 
     /// One request and the head of its answer. A kept connection that the recorder closed in the
@@ -492,6 +492,17 @@ impl HyperTransports {
             }
         }));
         Ok(HttpStream { status, headers, body })
+    }
+}
+
+/// A wait of our own that took too long is not the recorder's silence.
+fn unsent(e: Error) -> Error {
+    match e.kind() {
+        ErrorKind::Timeout => {
+            let message = "too many requests wait for this recorder";
+            Error::new(ErrorKind::RateLimited, message).during(e.op())
+        }
+        _ => e,
     }
 }
 
