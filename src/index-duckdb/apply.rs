@@ -65,7 +65,9 @@ pub(crate) fn apply(
     if !net.events.is_empty() {
         events(open, filters, shared, pending, net.events, &mut applied)?;
     }
-    shared.names.write().store(&open.db)?;
+    if !shared.names().is_stored() {
+        shared.change_names(|names| names.store(&open.db))?;
+    }
     Ok(applied)
 }
 
@@ -80,27 +82,34 @@ fn segments(
     changes: BTreeMap<(TrackToken, SegmentId), SegmentChange>,
     applied: &mut Applied,
 ) -> Result<Edits> {
+    let put = |change: &SegmentChange| matches!(change, SegmentChange::Put(_));
+    let unnamed = {
+        let names = shared.names();
+        let tracks = changes.iter().filter(|(_, change)| put(change)).map(|((track, _), _)| track);
+        tracks.filter(|t| names.tracks.get(t).is_none()).cloned().collect::<Vec<_>>()
+    };
+    if !unnamed.is_empty() {
+        shared.change_names(|names| {
+            for track in &unnamed {
+                names.tracks.intern(track);
+            }
+        });
+    }
+    let names = shared.names();
     let mut append: Vec<(u32, Box<Segment>)> = Vec::new();
     let mut known: Vec<(u32, SegmentId, SegmentChange)> = Vec::new();
-    {
-        let mut names = shared.names.write();
-        for ((track, id), change) in changes {
-            let number = match &change {
-                SegmentChange::Put(_) => names.tracks.intern(&track),
-                SegmentChange::Seen => match names.tracks.get(&track) {
-                    Some(number) => number,
-                    None => continue,
-                },
-            };
-            let may_be_there = filters.segments.may_contain(segment_key(number, id.0));
-            match change {
-                change if may_be_there => known.push((number, id, change)),
-                SegmentChange::Put(new) => {
-                    applied.count_segment(None, &new);
-                    append.push((number, new));
-                }
-                SegmentChange::Seen => {}
+    for ((track, id), change) in changes {
+        // A track without a number has no segment that could have been seen.
+        let Some(number) = names.tracks.get(&track) else { continue };
+        match change {
+            change if filters.segments.may_contain(segment_key(number, id.0)) => {
+                known.push((number, id, change));
             }
+            SegmentChange::Put(new) => {
+                applied.count_segment(None, &new);
+                append.push((number, new));
+            }
+            SegmentChange::Seen => {}
         }
     }
     let mut edits = Edits::new();
@@ -113,7 +122,7 @@ fn segments(
 
     let mut delete = Rows::new();
     let mut seen: BTreeMap<u64, Rows> = BTreeMap::new();
-    let mut old = find_segments(&open.db, &shared.names.read(), &known)?;
+    let mut old = find_segments(&open.db, &names, &known)?;
     for (number, id, change) in known {
         match (change, old.remove(&(number, id.0))) {
             (SegmentChange::Seen, None) => {}
@@ -284,7 +293,7 @@ fn events(
     applied.events_new += append.len() as u64;
 
     let mut delete = Rows::new();
-    let mut old = find_events(&open.db, &shared.names.read(), &known)?;
+    let mut old = find_events(&open.db, &shared.names(), &known)?;
     for (id, new) in known {
         match (old.remove(&id.0), new) {
             (None, None) => {}
@@ -302,15 +311,7 @@ fn events(
     }
     in_rows(&open.db, "DELETE FROM event", "time", &delete)?;
 
-    let mut rows: Vec<(EventNames, RecordingEvent)> = {
-        let mut names = shared.names.write();
-        let names_of = |e: &RecordingEvent| EventNames {
-            recording: names.recordings.intern(&e.recording),
-            track: e.track.as_ref().map(|t| names.tracks.intern(t)),
-            topic: names.topics.intern(&e.topic),
-        };
-        append.iter().map(names_of).collect::<Vec<_>>().into_iter().zip(append).collect()
-    };
+    let mut rows = name_events(shared, append);
     rows.sort_by_key(|(names, e)| (hour(e.at.utc), names.topic, e.at.utc));
     let mut to = open.db.appender("event")?;
     for (names, event) in &rows {
@@ -320,6 +321,33 @@ fn events(
     }
     to.flush()?;
     properties(open, shared, pending, &rows)
+}
+
+/// The numbers of the names in events, new ones where need be.
+fn name_events(shared: &Shared, events: Vec<RecordingEvent>) -> Vec<(EventNames, RecordingEvent)> {
+    let known = |names: &Names, e: &RecordingEvent| {
+        Some(EventNames {
+            recording: names.recordings.get(&e.recording)?,
+            track: match &e.track {
+                None => None,
+                Some(track) => Some(names.tracks.get(track)?),
+            },
+            topic: names.topics.get(&e.topic)?,
+        })
+    };
+    let intern = |names: &mut Names, e: &RecordingEvent| EventNames {
+        recording: names.recordings.intern(&e.recording),
+        track: e.track.as_ref().map(|t| names.tracks.intern(t)),
+        topic: names.topics.intern(&e.topic),
+    };
+    let numbers: Option<Vec<EventNames>> = {
+        let names = shared.names();
+        events.iter().map(|e| known(&names, e)).collect()
+    };
+    let numbers = numbers.unwrap_or_else(|| {
+        shared.change_names(|names| events.iter().map(|e| intern(names, e)).collect())
+    });
+    numbers.into_iter().zip(events).collect()
 }
 
 fn find_events(

@@ -8,7 +8,7 @@ use duckdb::Connection;
 use duckdb::arrow::array::{Array, TimestampMicrosecondArray, UInt32Array, UInt64Array};
 use duckdb::arrow::record_batch::RecordBatch;
 
-use dvrgate_index::{Catalog, SpanMap};
+use dvrgate_index::{Catalog, SpanMap, merged};
 use dvrgate_model::{Utc, UtcRange};
 
 use crate::Options;
@@ -113,17 +113,9 @@ fn column<T: Array + 'static>(batch: &RecordBatch, index: usize) -> Result<&T> {
 
 fn load_spans(db: &Connection, names: &Names, catalog: &mut Catalog) -> Result<()> {
     let mut by_track: HashMap<u32, Vec<UtcRange>> = HashMap::new();
-    let mut statement = db.prepare("SELECT track_id, start_time, end_time FROM span")?;
-    for batch in statement.query_arrow([])? {
-        let tracks = column::<UInt32Array>(&batch, 0)?;
-        let starts = column::<TimestampMicrosecondArray>(&batch, 1)?;
-        let ends = column::<TimestampMicrosecondArray>(&batch, 2)?;
-        for row in 0..batch.num_rows() {
-            let (start, end) = (starts.value(row), ends.value(row));
-            let range = UtcRange::clamped(Utc::from_micros(start), Utc::from_micros(end));
-            by_track.entry(tracks.value(row)).or_default().push(range);
-        }
-    }
+    in_pieces(db, "track_id, start_time, end_time", "span", "true", |batch| {
+        add_ranges(batch, &mut by_track)
+    })?;
     for (track, spans) in by_track {
         let token = names.tracks.name(track);
         let token = token.ok_or_else(|| DbError::Row(format!("span of unknown track {track}")))?;
@@ -140,12 +132,40 @@ fn recompute_spans(db: &Connection, names: &Names, catalog: &mut Catalog) -> Res
         dirty.insert(row.get(0)?);
         Ok(())
     })?;
-    for track in &dirty {
-        let token = names.tracks.name(*track);
+    if dirty.is_empty() {
+        return Ok(dirty);
+    }
+    let mut by_track: HashMap<u32, Vec<UtcRange>> = dirty.iter().map(|t| (*t, vec![])).collect();
+    let live = "state <> 2 AND end_time > start_time
+                AND track_id IN (SELECT track_id FROM dirty_track)";
+    in_pieces(db, "track_id, start_time, end_time", "segment", live, |batch| {
+        add_ranges(batch, &mut by_track)?;
+        for ranges in by_track.values_mut().filter(|r| r.len() > MERGE_ABOVE) {
+            *ranges = merged(std::mem::take(ranges));
+        }
+        Ok(())
+    })?;
+    for (track, ranges) in by_track {
+        let token = names.tracks.name(track);
         let token = token.ok_or_else(|| DbError::Row(format!("dirty track {track}")))?;
-        catalog.load_spans(token, live_ranges(db, *track, UtcRange::ALL)?);
+        catalog.load_spans(token, ranges);
     }
     Ok(dirty)
+}
+
+/// Ranges of one track that are collected before touching ones are made one.
+const MERGE_ABOVE: usize = 100_000;
+
+/// Rows of track, start and end.
+fn add_ranges(batch: &RecordBatch, to: &mut HashMap<u32, Vec<UtcRange>>) -> Result<()> {
+    let tracks = column::<UInt32Array>(batch, 0)?;
+    let starts = column::<TimestampMicrosecondArray>(batch, 1)?;
+    let ends = column::<TimestampMicrosecondArray>(batch, 2)?;
+    for row in 0..batch.num_rows() {
+        let (start, end) = (Utc::from_micros(starts.value(row)), Utc::from_micros(ends.value(row)));
+        to.entry(tracks.value(row)).or_default().push(UtcRange::clamped(start, end));
+    }
+    Ok(())
 }
 
 /// Ranges of the segments of a track that are not gone and touch the window.
@@ -194,44 +214,57 @@ fn ends(db: &Connection, sql: &str) -> Result<Ends> {
 impl Filters {
     /// Reads the keys of all rows: a tenth of a second a million.
     pub fn load(db: &Connection) -> Result<Self> {
-        let segments = keys(db, "track_id, id", "segment", |batch, keys| {
+        let mut segments = Filter::with_capacity(capacity(db, "segment")?);
+        in_pieces(db, "track_id, id", "segment", "true", |batch| {
             let tracks = column::<UInt32Array>(batch, 0)?;
             let ids = column::<UInt64Array>(batch, 1)?;
             for row in 0..batch.num_rows() {
-                keys.insert(segment_key(tracks.value(row), ids.value(row)));
+                segments.insert(segment_key(tracks.value(row), ids.value(row)));
             }
             Ok(())
         })?;
-        let events = keys(db, "id", "event", |batch, keys| {
+        let mut events = Filter::with_capacity(capacity(db, "event")?);
+        in_pieces(db, "id", "event", "true", |batch| {
             let ids = column::<UInt64Array>(batch, 0)?;
-            ids.values().iter().for_each(|id| keys.insert(*id));
+            ids.values().iter().for_each(|id| events.insert(*id));
             Ok(())
         })?;
         Ok(Self { segments, events })
     }
 }
 
-/// Rows read at once, so that no result outgrows the memory limit.
-const KEYS_AT_ONCE: i64 = 1_000_000;
+/// Room for all rows of a table and a quarter more.
+fn capacity(db: &Connection, table: &str) -> Result<usize> {
+    let count = format!("SELECT count(*) FROM {table}");
+    let count: i64 = db.query_row(&count, [], |row| row.get(0))?;
+    Ok(count.unsigned_abs() as usize / 4 * 5)
+}
 
-fn keys(
+/// Rows read at once, so that no result outgrows the memory limit.
+const ROWS_AT_ONCE: i64 = 1_000_000;
+
+/// Reads the rows of a table that fulfil a condition, piece by piece.
+fn in_pieces(
     db: &Connection,
     columns: &str,
     table: &str,
-    mut add: impl FnMut(&RecordBatch, &mut Filter) -> Result<()>,
-) -> Result<Filter> {
-    let sql = format!("SELECT count(*), coalesce(max(rowid), -1) FROM {table}");
-    let (count, last): (i64, i64) = db.query_row(&sql, [], |r| Ok((r.get(0)?, r.get(1)?)))?;
-    let mut filter = Filter::with_capacity(count.unsigned_abs() as usize * 5 / 4);
-    for first in (0..=last).step_by(KEYS_AT_ONCE as usize) {
-        let end = first + KEYS_AT_ONCE;
-        let sql = format!("SELECT {columns} FROM {table} WHERE rowid >= {first} AND rowid < {end}");
+    condition: &str,
+    mut f: impl FnMut(&RecordBatch) -> Result<()>,
+) -> Result<()> {
+    let last = format!("SELECT coalesce(max(rowid), -1) FROM {table}");
+    let last: i64 = db.query_row(&last, [], |row| row.get(0))?;
+    for first in (0..=last).step_by(ROWS_AT_ONCE as usize) {
+        let sql = format!(
+            "SELECT {columns} FROM {table}
+             WHERE rowid >= {first} AND rowid < {} AND {condition}",
+            first + ROWS_AT_ONCE
+        );
         let mut statement = db.prepare(&sql)?;
         for batch in statement.query_arrow([])? {
-            add(&batch, &mut filter)?;
+            f(&batch)?;
         }
     }
-    Ok(filter)
+    Ok(())
 }
 
 /// Moves a file that cannot be used out of the way, its log with it. Returns the new name.

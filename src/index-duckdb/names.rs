@@ -8,14 +8,14 @@ use duckdb::{Connection, params};
 use dvrgate_model::{RecordingToken, Topic, TrackToken};
 
 /// All three kinds. Only the writer adds; a name's number never changes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
     pub tracks: Interner<TrackToken>,
     pub recordings: Interner<RecordingToken>,
     pub topics: Interner<Topic>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Interner<T> {
     ids: HashMap<T, u32>,
     names: Vec<T>,
@@ -103,6 +103,11 @@ impl Names {
         self.tracks.store(db, "track_name", TrackToken::as_str)?;
         self.recordings.store(db, "recording_name", RecordingToken::as_str)?;
         self.topics.store(db, "topic_name", Topic::as_str)
+    }
+
+    /// Whether [`Names::store`] has anything to do.
+    pub fn is_stored(&self) -> bool {
+        self.mark() == [self.tracks.stored, self.recordings.stored, self.topics.stored]
     }
 
     /// How many there are, to come back to after a rollback.

@@ -91,7 +91,7 @@ pub(crate) fn segments(
     shared: &Shared,
     select: &SegmentSelect,
 ) -> Result<Page<Segment, SegmentCursor>> {
-    let names = shared.names.read();
+    let names = shared.names();
     let limit = select.limit.clamp(1, LIMIT_MAX);
     let (sort, beyond) = order(select.direction);
     let mut conditions = vec![format!("s.end_time > {}", time(select.range.start().micros()))];
@@ -134,7 +134,9 @@ pub(crate) fn segments(
         Direction::Reverse => end,
     };
     let mut items = Vec::new();
-    for (from, to) in windows(first, end, anchor, select.direction, HOUR_US) {
+    // Many tracks fill a page sooner, and what does not fit is sorted in vain.
+    let width = HOUR_US / select.tracks.as_ref().map_or(16, |t| t.len().clamp(1, 16)) as i64;
+    for (from, to) in windows(first, end, anchor, select.direction, width) {
         let sql = format!(
             "SELECT {SEGMENT_COLUMNS} FROM segment s JOIN track_name n ON n.id = s.track_id
              WHERE s.start_time >= {} AND s.start_time < {} AND {}
@@ -171,7 +173,7 @@ pub(crate) fn segments_around(
     spans: &[UtcRange],
     t: Utc,
 ) -> Result<Vec<Segment>> {
-    let names = shared.names.read();
+    let names = shared.names();
     let Some(id) = names.tracks.get(track) else { return Ok(Vec::new()) };
     let find = |rest: &str| {
         let mut found = Vec::new();
@@ -256,7 +258,7 @@ pub(crate) fn events(
     shared: &Shared,
     select: &EventSelect,
 ) -> Result<Page<RecordingEvent, EventCursor>> {
-    let names = shared.names.read();
+    let names = shared.names();
     let limit = select.limit.clamp(1, LIMIT_MAX);
     let (sort, beyond) = order(select.direction);
     let mut conditions = String::new();
@@ -313,7 +315,7 @@ pub(crate) fn state_at(
     shared: &Shared,
     query: &StateQuery,
 ) -> Result<Vec<RecordingEvent>> {
-    let names = shared.names.read();
+    let names = shared.names();
     let recordings = scope_ids(&names.recordings, &query.scope);
     let topics = topic_ids(&names, &query.topics);
     let mut open: HashMap<Property, Utc> = shared

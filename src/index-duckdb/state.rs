@@ -18,12 +18,23 @@ pub(crate) struct Shared {
     /// `None` while the database could not be opened again, and once the index is closed.
     pub pool: RwLock<Option<Arc<Pool>>>,
     pub catalog: RwLock<Arc<Catalog>>,
-    pub names: RwLock<Names>,
+    /// Copied by the writer when it adds one while a reader holds it, which is rare.
+    pub names: RwLock<Arc<Names>>,
     pub properties: RwLock<HashMap<Property, Utc>>,
     pub bounds: RwLock<Bounds>,
 }
 
 impl Shared {
+    /// The names as they are now.
+    pub fn names(&self) -> Arc<Names> {
+        self.names.read().clone()
+    }
+
+    /// Changes the names. Only for the writer, and only when there is something to change.
+    pub fn change_names<T>(&self, change: impl FnOnce(&mut Names) -> T) -> T {
+        change(Arc::make_mut(&mut self.names.write()))
+    }
+
     /// The open database.
     pub fn pool(&self) -> Result<Arc<Pool>, Error> {
         self.pool.read().clone().ok_or_else(|| {

@@ -78,7 +78,7 @@ impl Writer {
 
     fn install(&mut self, found: Loaded) {
         let Loaded { pool, writer, catalog, names, properties, bounds } = found;
-        *self.shared.names.write() = names;
+        *self.shared.names.write() = Arc::new(names);
         *self.shared.properties.write() = properties;
         *self.shared.bounds.write() = bounds;
         *self.shared.catalog.write() = Arc::new(catalog);
@@ -172,7 +172,7 @@ impl Writer {
             properties: HashMap::new(),
             bounds: *shared.bounds.read(),
             dirty: Default::default(),
-            names: shared.names.read().mark(),
+            names: shared.names().mark(),
         };
         open.db.execute_batch("BEGIN")?;
         let mut flush = false;
@@ -208,7 +208,9 @@ impl Writer {
             Err(_) => {
                 // The error above says more than that of the rollback.
                 let _ = open.db.execute_batch("ROLLBACK");
-                shared.names.write().rollback(pending.names);
+                if shared.names().mark() != pending.names {
+                    shared.change_names(|names| names.rollback(pending.names));
+                }
             }
             Ok(_) => {
                 open.dirty.extend(pending.dirty);
@@ -251,7 +253,7 @@ impl Writer {
         let spans = self.shared.catalog.read().spans().clone();
         open.db.execute_batch("BEGIN")?;
         let written = {
-            let names = self.shared.names.read();
+            let names = self.shared.names();
             let dirty = open.dirty.iter().filter_map(|id| Some((*id, names.tracks.name(*id)?)));
             let edits = dirty.map(|(id, token)| {
                 let (old, new) = (open.stored.of(token), spans.of(token));

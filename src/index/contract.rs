@@ -243,7 +243,7 @@ impl History {
     }
 
     fn limit(&mut self) -> usize {
-        *self.rng.pick(&[1, 2, 5, 1000])
+        if self.rng.one_in(8) { 1 } else { *self.rng.pick(&[3, 10, 40, 1000]) }
     }
 
     fn some<T>(&mut self, mut of: Vec<T>) -> Vec<T> {

@@ -101,10 +101,10 @@ pub struct Batch {
 /// One change. Each is idempotent.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// Inserts or replaces by id.
+    /// Inserts or replaces by id. Parameter sets of channels are not kept.
     Device(Box<DeviceRecord>),
     /// Inserts or replaces by token, its tracks included. `Track::data` is ignored: the index
-    /// computes it from the spans.
+    /// computes it from the spans. Parameter sets are not kept.
     Recording(Box<Recording>),
     /// Inserts or replaces by device and id.
     Epoch(Box<ClockEpoch>),

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use dvrgate_model::{
-    ClockEpoch, ClockEpochId, DeviceId, DeviceRecord, EventId, Recording, RecordingEvent,
-    RecordingToken, Segment, SegmentId, SegmentState, SyncRunId, TrackToken, UtcRange,
+    ClockEpoch, ClockEpochId, CodecParams, DeviceId, DeviceRecord, EventId, Recording,
+    RecordingEvent, RecordingToken, Segment, SegmentId, SegmentState, SyncRunId, TrackToken,
+    UtcRange,
 };
 
 use crate::{Applied, Batch, Change};
@@ -45,11 +46,16 @@ impl From<Batch> for Net {
         let mut net = Net { run: batch.run, ..Net::default() };
         for change in batch.changes {
             match change {
-                Change::Device(d) => {
+                Change::Device(mut d) => {
+                    let channels = d.identity.channels.iter_mut();
+                    channels.flat_map(|c| [&mut c.video, &mut c.audio]).for_each(forget_sets);
                     net.devices.insert(d.id.clone(), *d);
                 }
                 Change::Recording(mut r) => {
-                    r.tracks.iter_mut().for_each(|t| t.data = None);
+                    for track in &mut r.tracks {
+                        track.data = None;
+                        forget_sets(&mut track.params);
+                    }
                     net.recordings.insert(r.token.clone(), *r);
                 }
                 Change::Epoch(e) => {
@@ -76,6 +82,20 @@ impl From<Batch> for Net {
             }
         }
         net
+    }
+}
+
+/// The index keeps size, rates and codec; parameter sets come with the footage.
+fn forget_sets(params: &mut Option<CodecParams>) {
+    if let Some(params) = params {
+        *params = CodecParams {
+            width: params.width,
+            height: params.height,
+            frame_rate: params.frame_rate,
+            sample_rate_hz: params.sample_rate_hz,
+            channels: params.channels,
+            ..CodecParams::new(params.codec)
+        };
     }
 }
 

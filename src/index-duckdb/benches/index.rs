@@ -103,38 +103,44 @@ fn as_batch(segments: Vec<Segment>) -> Batch {
     Batch { run: SyncRunId(1), changes }
 }
 
+/// Ours and plain in turns, the best of three each: what disturbs one run disturbs one round.
 fn applying(dir: &Path) {
+    const ROUNDS: usize = 3;
     for (size, batches, callers) in
-        [(167u64, 600u64, 1u64), (167, 1200, 16), (2000, 100, 1), (20_000, 25, 1)]
+        [(167u64, 400u64, 1u64), (167, 800, 16), (2000, 60, 1), (20_000, 15, 1)]
     {
-        let name = format!("apply-{size}-{callers}.duckdb");
-        let options = Options::new(dir.join(&name));
-        let index = Arc::new(DuckDbIndex::open(options).unwrap().index);
-        block_on(index.apply(Batch::default())).unwrap();
-        let ready: Vec<Vec<Batch>> = (0..callers)
-            .map(|c| (c..batches).step_by(callers as usize).map(|n| as_batch(batch(n, size))))
-            .map(Iterator::collect)
-            .collect();
-        let started = Instant::now();
-        std::thread::scope(|scope| {
-            for mine in ready {
-                let index = &index;
-                scope.spawn(move || {
-                    for batch in mine {
-                        let rows = batch.changes.len() as u64;
-                        let applied = block_on(index.apply(batch)).unwrap();
-                        assert_eq!(applied.segments_new, rows);
-                    }
-                });
-            }
-        });
-        let ours = (size * batches) as f64 / started.elapsed().as_secs_f64();
-        drop(index);
-        let plain =
-            plain_append(&dir.join(format!("plain-{size}-{callers}.duckdb")), size, batches);
+        let (mut ours, mut plain) = (0.0f64, 0.0f64);
+        for round in 0..ROUNDS {
+            let file = |who: &str| dir.join(format!("{who}-{size}-{callers}-{round}.duckdb"));
+            ours = ours.max(apply_all(&file("ours"), size, batches, callers));
+            plain = plain.max(plain_append(&file("plain"), size, batches));
+        }
         let what = format!("durable apply, {size} rows a batch, {callers} callers");
         line(&what, ours, Some(plain), "rows/s");
     }
+}
+
+fn apply_all(file: &Path, size: u64, batches: u64, callers: u64) -> f64 {
+    let index = Arc::new(DuckDbIndex::open(Options::new(file)).unwrap().index);
+    block_on(index.apply(Batch::default())).unwrap();
+    let ready: Vec<Vec<Batch>> = (0..callers)
+        .map(|c| (c..batches).step_by(callers as usize).map(|n| as_batch(batch(n, size))))
+        .map(Iterator::collect)
+        .collect();
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        for mine in ready {
+            let index = &index;
+            scope.spawn(move || {
+                for batch in mine {
+                    let rows = batch.changes.len() as u64;
+                    let applied = block_on(index.apply(batch)).unwrap();
+                    assert_eq!(applied.segments_new, rows);
+                }
+            });
+        }
+    });
+    (size * batches) as f64 / started.elapsed().as_secs_f64()
 }
 
 /// The same rows into the same table by the appender, a commit a batch, one caller.
@@ -237,7 +243,6 @@ fn generate(file: &Path) {
 }
 
 fn opening_and_reading(file: &Path) {
-    let before = resident_mb();
     let mut opened = Vec::new();
     for _ in 0..5 {
         let started = Instant::now();
@@ -246,15 +251,26 @@ fn opening_and_reading(file: &Path) {
         opened.push(started.elapsed());
     }
     line("start-up, 1 M spans, 10 M segments and events (p50)", p50(&mut opened), None, "ms");
+    let db = Connection::open(file).unwrap();
+    db.execute_batch("INSERT INTO dirty_track SELECT id FROM track_name").unwrap();
+    drop(db);
+    let started = Instant::now();
+    let index = DuckDbIndex::open(Options::new(file)).unwrap().index;
+    let killed = started.elapsed().as_secs_f64() * 1000.0;
+    line("start-up after a kill, spans of all tracks computed anew", killed, None, "ms");
+    drop(index);
+    let before = resident_mb();
     let index = DuckDbIndex::open(Options::new(file)).unwrap().index;
     line("resident memory after start-up, above before", resident_mb() - before, None, "MB");
     looking_up(&*index.snapshot());
     querying(&*index.snapshot());
     line("resident memory after the queries, above before", resident_mb() - before, None, "MB");
+    drop(index);
+    let index = DuckDbIndex::open(Options::new(file)).unwrap().index;
     let started = Instant::now();
     block_on(index.apply(as_batch(vec![segment(1, 5_000_000)]))).unwrap();
     let first = started.elapsed().as_secs_f64() * 1000.0;
-    line("first batch after start-up (reads all keys)", first, None, "ms");
+    line("first batch right after start-up (waits for all keys)", first, None, "ms");
     changing(&index);
     line("resident memory after batches, above before", resident_mb() - before, None, "MB");
     drop(index);

@@ -172,6 +172,8 @@ fn params(rng: &mut Rng, codec: Codec) -> CodecParams {
         frame_rate: rng.one_in(2).then_some((30_000, 1001)),
         sample_rate_hz: rng.below(48_001) as u32,
         channels: rng.below(3) as u16,
+        // Not kept; see `Naive::apply`.
+        parameter_sets: (0..rng.below(3)).map(|i| vec![i as u8; 4].into()).collect(),
         ..CodecParams::new(codec)
     }
 }

@@ -28,8 +28,19 @@ impl Naive {
         self.run = self.run.max(batch.run);
         for change in batch.changes {
             match change {
-                Change::Device(d) => drop(self.devices.insert(d.id.clone(), *d)),
-                Change::Recording(r) => drop(self.recordings.insert(r.token.clone(), *r)),
+                Change::Device(mut d) => {
+                    for channel in &mut d.identity.channels {
+                        channel.video.iter_mut().for_each(|p| p.parameter_sets.clear());
+                        channel.audio.iter_mut().for_each(|p| p.parameter_sets.clear());
+                    }
+                    self.devices.insert(d.id.clone(), *d);
+                }
+                Change::Recording(mut r) => {
+                    for track in &mut r.tracks {
+                        track.params.iter_mut().for_each(|p| p.parameter_sets.clear());
+                    }
+                    self.recordings.insert(r.token.clone(), *r);
+                }
                 Change::Epoch(e) => {
                     self.epochs.retain(|old| (&old.device, old.id) != (&e.device, e.id));
                     self.epochs.push(*e);
