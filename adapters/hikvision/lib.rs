@@ -3,7 +3,23 @@
 //! ISAPI and its predecessor PSIA over HTTP, RTSP for playback, MPEG program streams with the
 //! vendor's descriptors. `docs.md` says what was seen and on which firmware.
 
+mod adapter;
+mod calibrate;
+mod clock;
 mod container;
 mod convert;
+mod download;
+mod footage;
+mod identity;
+mod listing;
+mod playback;
 mod policy;
+mod tokio;
 mod wire;
+
+use dvrgate_adapter::Connector;
+
+/// Makes adapters of this family.
+pub fn connector() -> &'static dyn Connector {
+    &adapter::HikConnector
+}

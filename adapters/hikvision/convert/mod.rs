@@ -4,9 +4,9 @@ mod channels;
 mod events;
 mod time;
 
-pub(crate) use channels::{Numbering, channels, stream_of, track_id};
+pub(crate) use channels::{Numbering, channels, track_id};
 pub(crate) use events::{alert, log_entry};
-pub(crate) use time::{clock, reading, zone_rule};
+pub(crate) use time::{clock, reading};
 
 use dvrgate_adapter::SourceSegment;
 use dvrgate_adapter::mapping::Ends;

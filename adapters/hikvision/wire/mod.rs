@@ -6,6 +6,7 @@
 
 pub(crate) mod access;
 pub(crate) mod alert_stream;
+pub(crate) mod anonymous;
 pub(crate) mod calendar;
 pub(crate) mod channels;
 pub(crate) mod control;

@@ -42,9 +42,14 @@ impl PlaybackUri {
 
     /// A URI of our own making: some firmware serves any window.
     pub(crate) fn of_window(track: u32, start: Civil, end: Civil) -> Self {
+        Self::of_path(&format!("/Streaming/tracks/{track}/"), start, end)
+    }
+
+    /// The same below another path.
+    pub(crate) fn of_path(path: &str, start: Civil, end: Civil) -> Self {
         Self {
             authority: "rtsp://0.0.0.0".to_owned(),
-            path: format!("/Streaming/tracks/{track}/"),
+            path: path.to_owned(),
             query: format!(
                 "starttime={}&endtime={}",
                 datetime::write_compact(start),

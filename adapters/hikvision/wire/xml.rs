@@ -148,15 +148,6 @@ impl Element {
         // Depth is bounded by the reader.
         self.children.iter().find_map(|c| c.find(name))
     }
-
-    /// Itself if it has one of these names.
-    pub(crate) fn expect(self, wanted: &[&'static str]) -> Result<Self, WireError> {
-        if wanted.iter().any(|w| self.is(w)) {
-            return Ok(self);
-        }
-        let wanted = wanted.first().copied().unwrap_or("?");
-        Err(WireError::Root { found: self.name, wanted })
-    }
 }
 
 fn close(mut done: Element, open: &mut [Element], root: &mut Option<Element>) {
