@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use dvrgate_media::codec::inspect::Inspector;
+use dvrgate_media::codec::Inspector;
 use dvrgate_media::container::{Demuxed, Unit};
 use dvrgate_model::{CodecParams, MediaTime, TrackKind, Utc};
 
