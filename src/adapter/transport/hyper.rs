@@ -6,10 +6,9 @@
 //! request.
 
 use std::fmt;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ::hyper::body::Incoming;
 use ::hyper::client::conn::http1::{self, SendRequest};
@@ -17,8 +16,6 @@ use ::tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use bytes::Bytes;
 use dvrgate_model::{Error, ErrorKind, Result};
 use futures::future::BoxFuture;
-use governor::clock::Clock as _;
-use governor::{Quota, RateLimiter};
 use http::header::{ACCEPT, AUTHORIZATION, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
@@ -28,6 +25,8 @@ use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
 use super::login::Challenge;
+use super::pace::Pace;
+use super::session::{Known, Ready, Session};
 use super::tokio::{Connections, within};
 use super::{
     Credentials, HttpReply, HttpRequest, HttpStream, Io, LoginGuard, TcpIo, Transports, tls,
@@ -49,12 +48,11 @@ pub struct HyperTransports {
     target: Target,
     credentials: Credentials,
     logins: LoginGuard,
-    /// What is known about logging in; the number rises with every change.
-    session: Mutex<(u64, Session)>,
+    session: Session,
     /// Held by the request that logs in.
     login: AsyncMutex<()>,
     slots: Semaphore,
-    pace: AsyncMutex<Pace>,
+    pace: Pace,
     idle: Arc<Mutex<Vec<SendRequest<Full<Bytes>>>>>,
     connections: Connections,
     tls: Option<TlsConnector>,
@@ -70,39 +68,6 @@ struct Target {
     host_header: HeaderValue,
     /// Of the configured URL, without a slash at its end.
     path: String,
-}
-
-enum Session {
-    /// Nothing was sent yet.
-    Unknown,
-    /// Answers without credentials.
-    Open,
-    /// Credentials were accepted with this challenge.
-    LoggedIn(Challenge),
-}
-
-type Limiter = RateLimiter<
-    governor::state::NotKeyed,
-    governor::state::InMemoryState,
-    TimerClock,
-    governor::middleware::NoOpMiddleware<Instant>,
->;
-
-struct Pace {
-    limiter: Limiter,
-    clock: TimerClock,
-}
-
-/// The clock of the timers, so that the limiter and its waits agree.
-#[derive(Clone, Copy, Debug)]
-struct TimerClock;
-
-impl governor::clock::Clock for TimerClock {
-    type Instant = Instant;
-
-    fn now(&self) -> Instant {
-        super::tokio::now()
-    }
 }
 
 /// An answer and the connection that it comes on.
@@ -134,15 +99,6 @@ impl HyperTransports {
             "https" => Some(TlsConnector::from(tls::client_config()?)),
             _ => None,
         };
-        let rate = limits.requests_per_second;
-        if !rate.is_finite() || rate <= 0.0 {
-            return Err(Error::invalid(format!(
-                "requests_per_second = {rate}: use a number above 0, for instance 5"
-            )));
-        }
-        let quota = Quota::with_period(Duration::from_secs_f64(1.0 / rate))
-            .ok_or_else(|| Error::invalid(format!("requests_per_second = {rate} is too large")))?
-            .allow_burst(NonZeroU32::MIN);
         let logins = LoginGuard::new(limits.logins_before_lockout);
         // Every request in flight can be refused, and one more tries a fresh nonce; all of them
         // together must fit the budget.
@@ -160,13 +116,10 @@ impl HyperTransports {
                 password: settings.password.clone(),
             },
             logins,
-            session: Mutex::new((0, Session::Unknown)),
+            session: Session::default(),
             login: AsyncMutex::new(()),
             slots: Semaphore::new(parallel),
-            pace: AsyncMutex::new(Pace {
-                limiter: RateLimiter::direct_with_clock(quota, TimerClock),
-                clock: TimerClock,
-            }),
+            pace: Pace::new(limits.requests_per_second)?,
             idle: Arc::default(),
             connections: Connections::default(),
             tls,
@@ -191,9 +144,14 @@ impl HyperTransports {
         let slot = async { self.slots.acquire().await.map_err(closed) };
         let _slot = within(cx, None, "wait for the recorder", slot).await.map_err(unsent)?;
 
-        let (seen, ready) = self.authorisation(request)?;
+        let (seen, ready) = self.ready(request)?;
         let mut challenge = None;
-        if let Some(header) = ready {
+        let header = match ready {
+            Ready::No => None,
+            Ready::Bare => Some(None),
+            Ready::With(header) => Some(Some(header)),
+        };
+        if let Some(header) = header {
             let logged_in = header.is_some();
             let reply = self.send(cx, request, header).await?;
             if reply.status != StatusCode::UNAUTHORIZED {
@@ -209,10 +167,13 @@ impl HyperTransports {
         let alone = async { Ok(self.login.lock().await) };
         let _alone = within(cx, None, "wait for the log-in", alone).await.map_err(unsent)?;
         self.logins.check()?;
-        if self.session.lock().0 != seen {
+        if self.session.number() != seen {
             // Another request logged in meanwhile.
-            let (_, ready) = self.authorisation(request)?;
-            let reply = self.send(cx, request, ready.flatten()).await?;
+            let header = match self.ready(request)?.1 {
+                Ready::With(header) => Some(header),
+                Ready::No | Ready::Bare => None,
+            };
+            let reply = self.send(cx, request, header).await?;
             if reply.status == StatusCode::UNAUTHORIZED {
                 return Err(self.logins.latch("the recorder refused the credentials"));
             }
@@ -224,7 +185,7 @@ impl HyperTransports {
             None => {
                 let reply = self.send(cx, request, None).await?;
                 if reply.status != StatusCode::UNAUTHORIZED {
-                    self.learn(Session::Open);
+                    self.session.learn(Known::Open);
                     return Ok(reply);
                 }
                 self.refused(cx, reply).await?
@@ -256,7 +217,7 @@ impl HyperTransports {
             return Err(self.logins.latch("the recorder refused the credentials"));
         }
         self.logins.accepted();
-        self.learn(Session::LoggedIn(challenge));
+        self.session.learn(Known::LoggedIn(challenge));
         tracing::debug!(host = %self.target.host, "logged in");
         Ok(reply)
     }
@@ -283,27 +244,9 @@ impl HyperTransports {
         Challenge::from_headers(&headers)
     }
 
-    fn learn(&self, session: Session) {
-        let mut known = self.session.lock();
-        known.0 += 1;
-        known.1 = session;
-    }
-
-    /// The number of what is known, and with it: nothing known; no credentials needed; a header.
-    #[allow(clippy::type_complexity)]
-    fn authorisation(&self, request: &HttpRequest) -> Result<(u64, Option<Option<String>>)> {
-        let mut known = self.session.lock();
-        let number = known.0;
-        let header = match &mut known.1 {
-            Session::Unknown => None,
-            Session::Open => Some(None),
-            Session::LoggedIn(challenge) => {
-                let target = self.path_and_query(request);
-                let (method, body) = (&request.method, &request.body);
-                Some(Some(challenge.answer(&self.credentials, method, &target, body)?))
-            }
-        };
-        Ok((number, header))
+    fn ready(&self, request: &HttpRequest) -> Result<(u64, Ready)> {
+        let target = self.path_and_query(request);
+        self.session.ready(&self.credentials, &request.method, &target, &request.body)
     }
 
     fn path_and_query(&self, request: &HttpRequest) -> String {
@@ -314,10 +257,7 @@ impl HyperTransports {
     /// Waits for the recorder's rate. First come, first served.
     async fn pace(&self, cx: &Cx) -> Result<()> {
         let turn = async {
-            let pace = self.pace.lock().await;
-            while let Err(not_until) = pace.limiter.check() {
-                super::tokio::sleep(not_until.wait_time_from(pace.clock.now())).await;
-            }
+            self.pace.turn().await;
             Ok(())
         };
         within(cx, None, "wait for the request rate", turn).await.map_err(unsent)
@@ -552,7 +492,7 @@ impl Transports for HyperTransports {
 
     fn reset(&self) {
         self.logins.reset();
-        self.learn(Session::Unknown);
+        self.session.learn(Known::Nothing);
     }
 }
 

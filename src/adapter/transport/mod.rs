@@ -3,6 +3,8 @@
 
 pub mod hyper;
 mod login;
+mod pace;
+mod session;
 #[cfg(test)]
 mod tests;
 mod tls;

@@ -376,7 +376,7 @@ async fn answers_that_are_not_http_are_malformed() {
             use ::tokio::io::{AsyncReadExt, AsyncWriteExt};
             let (mut io, _) = listener.accept().await.unwrap();
             let mut bytes = [0; 1024];
-            io.read(&mut bytes).await.unwrap();
+            assert!(io.read(&mut bytes).await.unwrap() > 0);
             io.write_all(garbage.as_bytes()).await.unwrap();
         });
         let (http, cx) = client(port, "right");
