@@ -107,7 +107,10 @@ mod tests {
         assert!(auth.challenged(&fields, false));
         assert!(auth.sign(&mut request));
         let value = request.fields.get("Authorization").unwrap();
-        assert!(value.starts_with("Digest username=\"admin\", realm=\"IP Camera(C5555)\""), "{value}");
+        assert!(
+            value.starts_with("Digest username=\"admin\", realm=\"IP Camera(C5555)\""),
+            "{value}"
+        );
         assert!(value.contains("uri=\"rtsp://h/Streaming/tracks/101\""), "{value}");
         // HA1 = md5(admin:IP Camera(C5555):12345), HA2 = md5(DESCRIBE:uri), RFC 2069 form.
         assert!(!auth.challenged(&fields, true), "a refused password is not tried twice");

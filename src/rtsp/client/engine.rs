@@ -144,8 +144,11 @@ impl Engine {
                 self.send(p.id, p.request, p.repeats + 1);
                 return Ok(());
             }
-            return Err(Error::new(ErrorKind::Unauthenticated, "the recorder refused user or password")
-                .with("method", &p.request.method));
+            return Err(Error::new(
+                ErrorKind::Unauthenticated,
+                "the recorder refused user or password",
+            )
+            .with("method", &p.request.method));
         }
         if p.request.method == Method::Setup && response.status.is_success() {
             // Kept from the first SETUP on; some firmware repeats it with many blanks.
@@ -207,16 +210,24 @@ mod tests {
               WWW-Authenticate: Digest realm=\"r\", nonce=\"n\", stale=\"FALSE\"\r\n\r\n",
         );
         let again = sent(&mut e);
-        assert!(again.contains("CSeq: 2\r\n") && again.contains("Authorization: Digest"), "{again}");
+        assert!(
+            again.contains("CSeq: 2\r\n") && again.contains("Authorization: Digest"),
+            "{again}"
+        );
         e.input().extend_from_slice(
             b"RTSP/1.0 200 OK\r\nCSeq: 2\r\nSession:        708345999;timeout=60\r\n\r\n$\0\0\x01x",
         );
-        assert!(matches!(e.poll(), Ok(Some(Event::Reply(i, r))) if i == id && r.status == Status::OK));
+        assert!(
+            matches!(e.poll(), Ok(Some(Event::Reply(i, r))) if i == id && r.status == Status::OK)
+        );
         assert!(matches!(e.poll(), Ok(Some(Event::Packet { channel: 0, .. }))));
         assert_eq!(e.session().unwrap().id, "708345999");
         e.request(Request::new(Method::Play, "rtsp://h/a")).unwrap();
         let play = sent(&mut e);
-        assert!(play.contains("Session: 708345999\r\n") && play.contains("Authorization"), "{play}");
+        assert!(
+            play.contains("Session: 708345999\r\n") && play.contains("Authorization"),
+            "{play}"
+        );
     }
 
     #[test]
@@ -239,7 +250,9 @@ mod tests {
     #[test]
     fn what_the_server_asks() {
         let mut e = engine();
-        e.input().extend_from_slice(b"OPTIONS * RTSP/1.0\r\nCSeq: 9\r\n\r\nANNOUNCE x RTSP/1.0\r\nCSeq: 10\r\n\r\n");
+        e.input().extend_from_slice(
+            b"OPTIONS * RTSP/1.0\r\nCSeq: 9\r\n\r\nANNOUNCE x RTSP/1.0\r\nCSeq: 10\r\n\r\n",
+        );
         assert!(sent(&mut e).starts_with("RTSP/1.0 200 OK\r\nCSeq: 9\r\n"));
         assert!(sent(&mut e).contains("CSeq: 10"));
         assert!(matches!(e.poll(), Ok(Some(Event::Ended))));

@@ -145,7 +145,9 @@ impl Stream {
         let mut later = Vec::new();
         while let Some(d) = self.depacketizer.pull() {
             match d {
-                Depacketized::Unit { rtp_time, .. } if rtp_time as u32 == timestamp => later.push(d),
+                Depacketized::Unit { rtp_time, .. } if rtp_time as u32 == timestamp => {
+                    later.push(d)
+                }
                 d => self.emit(d, at_byte, ready),
             }
         }
@@ -211,8 +213,8 @@ mod tests {
     fn units_count_from_the_announced_start_and_carry_the_capture_time() {
         let mut params = CodecParams::new(Codec::H264);
         params.parameter_sets.push(Bytes::from_static(&[
-            0x67, 0x42, 0xc0, 0x1e, 0xda, 0x02, 0x80, 0xbf, 0xe5, 0xc0, 0x44, 0x00, 0x00, 0x03, 0x00,
-            0x04, 0x00, 0x00, 0x03, 0x00, 0xca, 0x3c, 0x58, 0xb9, 0x20,
+            0x67, 0x42, 0xc0, 0x1e, 0xda, 0x02, 0x80, 0xbf, 0xe5, 0xc0, 0x44, 0x00, 0x00, 0x03,
+            0x00, 0x04, 0x00, 0x00, 0x03, 0x00, 0xca, 0x3c, 0x58, 0xb9, 0x20,
         ]));
         params.parameter_sets.push(Bytes::from_static(&[0x68, 0xce, 0x3c, 0x80]));
         let mut p = Packetizer::new(Codec::H264, 96, 1, 0);
@@ -252,10 +254,8 @@ mod tests {
                 got.push((u.frame, u.media.ticks, r.captured));
             }
         }
-        let expected = [
-            (FrameKind::Key, 90, Some(times[0])),
-            (FrameKind::Predicted, 90_090, Some(times[1])),
-        ];
+        let expected =
+            [(FrameKind::Key, 90, Some(times[0])), (FrameKind::Predicted, 90_090, Some(times[1]))];
         assert_eq!(got, expected);
     }
 }

@@ -232,7 +232,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Client<S> {
             .enumerate()
             .filter_map(|(i, e)| {
                 // By URL; by position where a server writes URLs of its own taste.
-                let by_url = self.set_up.iter().find(|(_, u)| u.ends_with(&e.url) && !e.url.is_empty());
+                let by_url =
+                    self.set_up.iter().find(|(_, u)| u.ends_with(&e.url) && !e.url.is_empty());
                 Some((by_url.or(self.set_up.get(i))?.0, e.rtptime?))
             })
             .collect();
@@ -286,7 +287,12 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Client<S> {
         }
     }
 
-    async fn ask(&mut self, method: Method, url: String, fields: &[(&str, String)]) -> Result<Response> {
+    async fn ask(
+        &mut self,
+        method: Method,
+        url: String,
+        fields: &[(&str, String)],
+    ) -> Result<Response> {
         let deadline = Instant::now() + self.options.reply_timeout;
         self.ask_until(method, url, fields, deadline).await
     }

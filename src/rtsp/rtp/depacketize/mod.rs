@@ -38,6 +38,8 @@ pub enum Depacketized {
 pub struct Depacketizer {
     format: Format,
     last: Option<(u16, i64)>,
+    /// The stream marks the ends of its units; some recorders never do.
+    marks: bool,
     ready: std::collections::VecDeque<Depacketized>,
 }
 
@@ -55,7 +57,7 @@ impl Depacketizer {
             Codec::H265 => Format::Nal(nal::Assembler::h265()),
             other => Format::Plain(plain::Assembler::new(other)),
         };
-        Self { format, last: None, ready: Default::default() }
+        Self { format, last: None, marks: false, ready: Default::default() }
     }
 
     /// Takes a packet: its parsed header and all its bytes. An old or doubled one is dropped.
@@ -76,6 +78,7 @@ impl Depacketizer {
             }
         }
         self.last = Some((h.sequence, rtp_time));
+        self.marks |= h.marker;
         let payload = bytes.slice(packet.payload.clone());
         let ready = &mut self.ready;
         match &mut self.format {
@@ -96,6 +99,9 @@ impl Depacketizer {
 
     /// No more packets come: the unit that is open is given out if its end is known.
     pub fn finish(&mut self) {
+        if self.marks {
+            return;
+        }
         match &mut self.format {
             Format::Nal(a) => a.flush(&mut self.ready),
             Format::Plain(a) => a.flush(&mut self.ready),

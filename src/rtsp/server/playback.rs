@@ -1,0 +1,223 @@
+//! PLAY and PAUSE (ONVIF Streaming 6.5, 6.9; IEC 62676-2-32 clauses 8.5 and 8.10).
+
+use dvrgate_model::Utc;
+
+use super::connection::{Connection, Handled, Refused, Waiting, Want};
+use super::session::{Play, PlayOptions, Session};
+use super::uri::Uri;
+use super::{Now, PlayMedia, PlayRequest, Playing};
+use crate::headers::{
+    BadHeader, CSeq, ClockRange, Frames, Immediate, Range, RateControl, RtpInfo, RtpInfoEntry,
+    Scale, Speed,
+};
+use crate::message::{Request, Status};
+
+/// A PLAY that waits for the application.
+#[derive(Debug)]
+pub(super) struct PlayWaiting {
+    pub request: Request,
+    pub options: PlayOptions,
+}
+
+/// The headers of a PLAY.
+struct PlayHeaders {
+    range: Option<Range>,
+    options: PlayOptions,
+    /// Scale, Speed, Rate-Control or Frames is there.
+    explicit: bool,
+    immediate: bool,
+}
+
+impl PlayHeaders {
+    fn read(request: &Request) -> Result<Self, BadHeader> {
+        fn get<T: std::str::FromStr<Err = BadHeader>>(
+            request: &Request,
+            name: &str,
+        ) -> Result<Option<T>, BadHeader> {
+            request.fields.get(name).map(str::parse).transpose()
+        }
+        let scale: Option<Scale> = get(request, "Scale")?;
+        let speed: Option<Speed> = get(request, "Speed")?;
+        let rate_control: Option<RateControl> = get(request, "Rate-Control")?;
+        let frames: Option<Frames> = get(request, "Frames")?;
+        let immediate: Option<Immediate> = get(request, "Immediate")?;
+        Ok(Self {
+            range: get(request, "Range")?,
+            explicit: scale.is_some()
+                || speed.is_some()
+                || rate_control.is_some()
+                || frames.is_some(),
+            options: PlayOptions {
+                scale: scale.map(|s| s.0),
+                speed: speed.map(|s| s.0),
+                rate_control: rate_control.unwrap_or_default(),
+                frames: frames.unwrap_or_default(),
+            },
+            immediate: immediate.is_some_and(|i| i.0),
+        })
+    }
+}
+
+impl Connection {
+    pub(super) fn play(&mut self, request: &Request, now: Now) -> Handled {
+        self.check_aggregate(request)?;
+        let headers = PlayHeaders::read(request)?;
+        // R8.5.1-4: without rate control the client sets the speed, so only the direction is ours.
+        let scale = headers.options.scale.unwrap_or(1.0);
+        if headers.options.rate_control == RateControl::Client && scale.abs() != 1.0 {
+            return Err(Status::HEADER_NOT_VALID.into());
+        }
+        let (described, session) = (self.described.as_ref(), self.session.as_mut());
+        let session = session.ok_or(Status::SESSION_NOT_FOUND)?;
+        let cseq = cseq_byte(request);
+        let going_on = session.play.as_mut().filter(|p| {
+            let same = !headers.explicit || p.options == headers.options;
+            headers.range.is_none() && !headers.immediate && same && !p.ended
+        });
+        if let Some(play) = going_on {
+            // R8.5.2-7: exactly at the unit that comes next, nothing is sent twice.
+            play.resume(now.instant);
+            play.cseq = cseq;
+            let (position, end, scale) = (play.position(), play.end, play.scale);
+            let times: Vec<_> = session.streams.iter().map(|s| (s.media, None)).collect();
+            let times = times.into_iter().map(|(media, none)| {
+                let pending = session.play.as_ref().and_then(|p| p.pending.as_ref());
+                (media, pending.filter(|u| u.media == media).map(|u| u.rtp_time).or(none))
+            });
+            let times: Vec<_> = times.collect();
+            self.reply_play(request, position, end, scale, &times);
+            return Ok(());
+        }
+        let tracks = described.map(|(_, p)| p.media.as_slice()).unwrap_or_default();
+        let media = session.streams.iter().filter_map(|s| {
+            let track = tracks.get(s.media)?.track.clone();
+            Some(PlayMedia { index: s.media, track, base: s.base, next: s.next })
+        });
+        let play = PlayRequest {
+            path: session.path.clone(),
+            user: session.user.clone(),
+            media: media.collect(),
+            range: headers.range,
+            position: session.play.as_ref().and_then(Play::position),
+            scale: headers.options.scale,
+            speed: headers.options.speed,
+            rate_control: headers.options.rate_control,
+            frames: headers.options.frames,
+            discontinuity: headers.immediate || session.sent,
+        };
+        self.waiting = Some(Waiting::Play(Box::new(PlayWaiting {
+            request: request.clone(),
+            options: headers.options,
+        })));
+        self.wants.push_back(Want::Play(play));
+        Ok(())
+    }
+
+    pub(super) fn started(&mut self, waiting: PlayWaiting, playing: &Playing, now: Now) {
+        let Some(session) = &mut self.session else { return };
+        for stream in &mut session.streams {
+            stream.packetizer.restart();
+            stream.report_at = None;
+            if let Some((_, t)) = playing.rtp_times.iter().find(|(m, _)| *m == stream.media)
+                && waiting.options.rate_control == RateControl::Server
+            {
+                stream.next = *t;
+            }
+        }
+        session.play = Some(Play {
+            cseq: cseq_byte(&waiting.request),
+            options: waiting.options,
+            scale: playing.scale,
+            end: playing.end,
+            epoch: now.instant,
+            paused: None,
+            pause_at: None,
+            pending: None,
+            ended: false,
+            last: None,
+            start: playing.start,
+        });
+        tracing::info!(session = session.id, start = ?playing.start, scale = playing.scale, "playing");
+        let times: Vec<_> = playing.rtp_times.iter().map(|(m, t)| (*m, Some(*t))).collect();
+        self.reply_play(&waiting.request, playing.start, playing.end, playing.scale, &times);
+    }
+
+    /// R8.5.1-6, R8.5.1-7
+    fn reply_play(
+        &mut self,
+        request: &Request,
+        start: Option<Utc>,
+        end: Option<Utc>,
+        scale: f64,
+        times: &[(usize, Option<u32>)],
+    ) {
+        let Some(session) = &self.session else { return };
+        let rtp_info = rtp_info(session, times);
+        let asked = |name| request.fields.get(name).map(str::to_owned);
+        let (asked_scale, rate_control) = (asked("Scale"), asked("Rate-Control"));
+        self.reply(request, |r| {
+            if start.is_some() {
+                r.fields.push("Range", ClockRange { start, end });
+            }
+            r.fields.push("RTP-Info", rtp_info);
+            if asked_scale.is_some() {
+                r.fields.push("Scale", Scale(scale));
+            }
+            if let Some(rate_control) = rate_control {
+                r.fields.push("Rate-Control", rate_control);
+            }
+        });
+    }
+
+    pub(super) fn pause(&mut self, request: &Request, now: Now) -> Handled {
+        self.check_aggregate(request)?;
+        let range: Option<Range> = request.fields.get("Range").map(str::parse).transpose()?;
+        let play = self.session.as_mut().and_then(|s| s.play.as_mut());
+        let play = play.ok_or(Status::METHOD_NOT_VALID)?;
+        match range {
+            None => {
+                play.paused.get_or_insert(now.instant);
+                play.pause_at = None;
+            }
+            // R8.10-6: goes on until then.
+            Some(Range::Clock(ClockRange { start: Some(at), .. })) => play.pause_at = Some(at),
+            Some(_) => return Err(Status::INVALID_RANGE.into()),
+        }
+        let position = range.is_none().then(|| play.position()).flatten();
+        self.reply(request, |r| {
+            if position.is_some() {
+                r.fields.push("Range", ClockRange { start: position, end: None });
+            }
+        });
+        Ok(())
+    }
+
+    /// R8.1-6: the URL of the presentation; that of a track only where it is the only one.
+    fn check_aggregate(&self, request: &Request) -> Result<(), Refused> {
+        let session = self.session.as_ref().ok_or(Status::SESSION_NOT_FOUND)?;
+        let uri = Uri::parse(&request.uri).ok_or(Status::NOT_FOUND)?;
+        if uri.path == session.path {
+            return Ok(());
+        }
+        match uri.track() {
+            Some((path, _)) if path == session.path && session.streams.len() == 1 => Ok(()),
+            Some((path, _)) if path == session.path => Err(Status::ONLY_AGGREGATE.into()),
+            _ => Err(Status::NOT_FOUND.into()),
+        }
+    }
+}
+
+fn rtp_info(session: &Session, times: &[(usize, Option<u32>)]) -> RtpInfo {
+    let entries = session.streams.iter().map(|s| RtpInfoEntry {
+        url: s.url.clone(),
+        seq: Some(s.packetizer.next_sequence()),
+        rtptime: times.iter().find(|(m, _)| *m == s.media).and_then(|(_, t)| *t),
+    });
+    RtpInfo(entries.collect())
+}
+
+/// R8.3-12
+fn cseq_byte(request: &Request) -> u8 {
+    let cseq = request.fields.get("CSeq").and_then(|c| c.parse::<CSeq>().ok());
+    cseq.unwrap_or_default().0 as u8
+}

@@ -1,0 +1,135 @@
+//! A session: its streams and what it plays.
+
+use std::time::{Duration, Instant};
+
+use dvrgate_auth::Identity;
+use dvrgate_model::Utc;
+
+use super::Unit;
+use crate::headers::{Frames, RateControl, Transport};
+use crate::rtp::Target;
+use crate::rtp::packetize::Packetizer;
+
+/// One track that is set up.
+#[derive(Debug)]
+pub(super) struct Stream {
+    /// Index in the presentation.
+    pub media: usize,
+    /// Control URL as the client knows it.
+    pub url: String,
+    /// As agreed.
+    pub transport: Transport,
+    pub rtp: Target,
+    pub rtcp: Target,
+    pub clock_hz: u32,
+    pub packetizer: Packetizer,
+    /// Random; see [`super::PlayMedia::base`].
+    pub base: u32,
+    /// See [`super::PlayMedia::next`].
+    pub next: u32,
+    /// When the next sender report is due.
+    pub report_at: Option<Instant>,
+}
+
+/// How something is played.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct PlayOptions {
+    pub scale: Option<f64>,
+    pub speed: Option<f64>,
+    pub rate_control: RateControl,
+    pub frames: Frames,
+}
+
+/// What is played.
+#[derive(Debug)]
+pub(super) struct Play {
+    /// Low byte of the CSeq of the PLAY that caused it.
+    pub cseq: u8,
+    pub options: PlayOptions,
+    /// The scale in use.
+    pub scale: f64,
+    pub end: Option<Utc>,
+    /// The instant of `due` zero.
+    pub epoch: Instant,
+    /// Since when it is paused.
+    pub paused: Option<Instant>,
+    /// PAUSE with a Range: pause when this is reached.
+    pub pause_at: Option<Utc>,
+    /// The next unit, until it is due.
+    pub pending: Option<Unit>,
+    /// No more units come.
+    pub ended: bool,
+    /// Capture time of the last unit sent.
+    pub last: Option<Utc>,
+    /// Where it began.
+    pub start: Option<Utc>,
+}
+
+impl Play {
+    /// Whether playback runs towards earlier times.
+    pub fn reverse(&self) -> bool {
+        self.scale < 0.0
+    }
+
+    /// Where playback stands: what comes next, or what was last.
+    pub fn position(&self) -> Option<Utc> {
+        self.pending.as_ref().map(|u| u.replay.at).or(self.last).or(self.start)
+    }
+
+    /// Goes on after a pause: time stood still for it.
+    pub fn resume(&mut self, now: Instant) {
+        if let Some(since) = self.paused.take() {
+            self.epoch += now.saturating_duration_since(since);
+        }
+        self.pause_at = None;
+    }
+
+    /// When the pending unit is to be sent; `None` for at once.
+    pub fn due(&self) -> Option<Instant> {
+        Some(self.epoch + self.pending.as_ref()?.due?)
+    }
+
+    /// Shifts the time line when a unit is late by more than `max`: after a stall playback goes on
+    /// at its pace instead of rushing.
+    pub fn forgive(&mut self, now: Instant, max: Duration) {
+        if let Some(due) = self.due()
+            && now.saturating_duration_since(due) > max
+        {
+            self.epoch += now - due;
+        }
+    }
+}
+
+/// A session.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub id: String,
+    /// Path of its presentation.
+    pub path: String,
+    pub user: Identity,
+    pub streams: Vec<Stream>,
+    pub play: Option<Play>,
+    /// Something was sent in it.
+    pub sent: bool,
+}
+
+impl Session {
+    /// Whether units are wanted: playing, not paused, none waiting, data not ended.
+    pub fn wants_unit(&self) -> bool {
+        self.play.as_ref().is_some_and(|p| p.paused.is_none() && p.pending.is_none() && !p.ended)
+    }
+
+    pub fn stream_of(&mut self, media: usize) -> Option<&mut Stream> {
+        self.streams.iter_mut().find(|s| s.media == media)
+    }
+
+    /// Channels that are free for an interleaved stream: those wished if possible.
+    pub fn channels(&self, wish: Option<(u8, u8)>) -> Option<(u8, u8)> {
+        let taken = |c: u8| {
+            let used = self.streams.iter().filter_map(|s| s.transport.interleaved);
+            used.into_iter().any(|(a, b)| a == c || b == c)
+        };
+        let free = |(a, b): &(u8, u8)| a != b && !taken(*a) && !taken(*b);
+        wish.filter(free).or_else(|| (0..127).map(|n| (n * 2, n * 2 + 1)).find(free))
+    }
+}

@@ -1,0 +1,422 @@
+//! Runs server connections over TCP, with UDP ports for those that want datagrams.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant, SystemTime};
+
+use ::tokio::io::{AsyncRead, AsyncWrite};
+use ::tokio::net::{TcpListener, TcpStream, UdpSocket};
+use ::tokio::sync::Semaphore;
+use ::tokio::task::JoinSet;
+use ::tokio::time::{Sleep, sleep_until, timeout};
+use dvrgate_model::{Error, ErrorKind, Result, Utc};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use futures::stream::{BoxStream, StreamExt};
+use socket2::SockRef;
+use tokio_util::io::poll_read_buf;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Application, Connection, Now, Peer, Playing, Presentation, ServerConfig, TICK, Unit, Want,
+};
+use crate::rtp::Target;
+
+/// What all connections of a server share.
+#[derive(Debug)]
+pub struct Shared {
+    config: Arc<ServerConfig>,
+    application: Arc<dyn Application>,
+    /// The grid of wake-ups counts from here.
+    grid: Instant,
+}
+
+impl Shared {
+    /// For [`serve_connection`].
+    pub fn new(config: ServerConfig, application: Arc<dyn Application>) -> Arc<Self> {
+        Arc::new(Self { config: Arc::new(config), application, grid: Instant::now() })
+    }
+}
+
+/// A listening server.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+}
+
+/// Unsent bytes in the kernel: what a seek still has to drain.
+const NOT_SENT_LOW_WATER: u32 = 128 * 1024;
+/// Slices of one vectored write; the kernel takes 1024.
+const SLICES: usize = 1024;
+const READ_BYTES: usize = 16 * 1024;
+/// Datagram bytes a tick over UDP: 105 Mbit/s. A key frame must not overrun a receiver's buffer.
+const DATAGRAM_BYTES_A_TICK: usize = 64 * 1024;
+/// Largest datagram that is read from a client: a compound of receiver reports.
+const RTCP_BYTES: usize = 1500;
+const PORT_ATTEMPTS: usize = 64;
+/// Time for connections to end at shutdown.
+const DRAIN: Duration = Duration::from_secs(3);
+/// Time to write the last answer to a client that does not read.
+const CLOSE_TIME: Duration = Duration::from_secs(1);
+/// Pause after accept failed, usually for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+impl Server {
+    /// Opens the port.
+    pub async fn bind(
+        address: SocketAddr,
+        config: ServerConfig,
+        application: Arc<dyn Application>,
+    ) -> Result<Self> {
+        let listener = TcpListener::bind(address).await.map_err(|e| {
+            Error::new(ErrorKind::Internal, format!("cannot listen for RTSP on {address}"))
+                .because(e)
+        })?;
+        Ok(Self { listener, shared: Shared::new(config, application) })
+    }
+
+    /// The address that was opened.
+    pub fn local_addr(&self) -> Result<SocketAddr> {
+        self.listener
+            .local_addr()
+            .map_err(|e| Error::internal("the RTSP listener has no address").because(e))
+    }
+
+    /// Serves until `stop` is cancelled.
+    pub async fn run(self, stop: CancellationToken) -> Result<()> {
+        let places = Arc::new(Semaphore::new(self.shared.config.max_connections));
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = ::tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = self.listener.accept() => accepted,
+                Some(_) = connections.join_next() => continue,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "accept failed");
+                    ::tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(place) = places.clone().try_acquire_owned() else {
+                tracing::warn!("too many RTSP connections");
+                continue;
+            };
+            let (shared, stop) = (self.shared.clone(), stop.clone());
+            connections.spawn(async move {
+                let _place = place;
+                ::tokio::select! {
+                    () = stop.cancelled() => {}
+                    result = accept(stream, shared) => if let Err(error) = result {
+                        tracing::debug!(%error, "connection ended");
+                    }
+                }
+            });
+        }
+        let drained = timeout(DRAIN, async { while connections.join_next().await.is_some() {} });
+        drained.await.ok();
+        Ok(())
+    }
+}
+
+async fn accept(stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    SockRef::from(&stream).set_tcp_notsent_lowat(NOT_SENT_LOW_WATER)?;
+    let peer = Peer { remote: stream.peer_addr()?.ip(), local: stream.local_addr()?.ip() };
+    serve_connection(stream, peer, shared).await
+}
+
+/// Serves one connection until it ends. It may be a socket, TLS, or a tunnel.
+pub async fn serve_connection<S>(io: S, peer: Peer, shared: Arc<Shared>) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    let connection = Connection::new(shared.config.clone(), peer, now());
+    let mut driver = Driver {
+        io,
+        peer,
+        grid: shared.grid,
+        connection,
+        question: None,
+        units: None,
+        ports: Vec::new(),
+        timer: Box::pin(sleep_until(::tokio::time::Instant::now())),
+        portion: Portion { until: now().instant, sent: 0 },
+        close_by: None,
+    };
+    while !driver.take_wants(&*shared.application) {
+        poll_fn(|cx| driver.poll(cx)).await?;
+    }
+    Ok(())
+}
+
+fn now() -> Now {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Now { instant: Instant::now(), utc: Utc::from_micros(since.as_micros() as i64) }
+}
+
+enum Answer {
+    Described(Result<Presentation>),
+    Playing(Result<Playing>),
+}
+
+/// The UDP ports of one stream.
+struct Ports {
+    rtp: UdpSocket,
+    rtcp: UdpSocket,
+}
+
+/// Datagram bytes of the current tick.
+struct Portion {
+    until: Instant,
+    sent: usize,
+}
+
+struct Driver<'a, S> {
+    io: S,
+    peer: Peer,
+    grid: Instant,
+    connection: Connection,
+    question: Option<BoxFuture<'a, Answer>>,
+    units: Option<BoxStream<'static, Result<Unit>>>,
+    ports: Vec<Option<Ports>>,
+    timer: Pin<Box<Sleep>>,
+    portion: Portion,
+    /// The connection is over; what is left may be written until then.
+    close_by: Option<Instant>,
+}
+
+impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Driver<'a, S> {
+    /// Does what the connection wants; `true` when it is over.
+    fn take_wants(&mut self, application: &'a dyn Application) -> bool {
+        while let Some(want) = self.connection.want() {
+            match want {
+                Want::Describe(request) => {
+                    let answer = application.describe(request);
+                    self.question = Some(answer.map(Answer::Described).boxed());
+                }
+                Want::Play(request) => {
+                    let answer = application.play(request);
+                    self.question = Some(answer.map(Answer::Playing).boxed());
+                }
+                Want::Bind { stream, client } => {
+                    let bound = bind_pair(self.peer, client).map(|(ports, numbers)| {
+                        self.ports.resize_with(self.ports.len().max(stream + 1), || None);
+                        self.ports[stream] = Some(ports);
+                        numbers
+                    });
+                    self.connection.bound(bound, now());
+                }
+                Want::Stop => {
+                    self.units = None;
+                    self.question = None;
+                    self.ports.clear();
+                }
+                Want::Close => self.close_by = Some(Instant::now() + CLOSE_TIME),
+            }
+        }
+        self.close_by.is_some_and(|t| self.connection.out().is_empty() || Instant::now() >= t)
+    }
+
+    /// Does all that can be done now. Ready when the connection may want something.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut turn = false;
+        if let Some(question) = &mut self.question
+            && let Poll::Ready(answer) = question.poll_unpin(cx)
+        {
+            self.question = None;
+            match answer {
+                Answer::Described(result) => self.connection.described(result, now()),
+                Answer::Playing(Ok(playing)) => {
+                    if self.connection.playing(Ok(&playing), now()) {
+                        self.units = Some(playing.units);
+                    }
+                }
+                Answer::Playing(Err(error)) => {
+                    self.connection.playing(Err(error), now());
+                }
+            }
+            turn = true;
+        }
+        // Read before writing: a request that stops or moves the playback overtakes it.
+        turn |= self.poll_read(cx)?.is_ready();
+        let mut wrote_all = false;
+        loop {
+            self.fill(cx);
+            let wrote = self.poll_write(cx)?.is_ready();
+            wrote_all |= wrote;
+            let sent = self.poll_send(cx).is_ready();
+            if !wrote && !sent {
+                break;
+            }
+        }
+        self.poll_rtcp(cx);
+        turn |= self.poll_timer(cx).is_ready();
+        if wrote_all && self.connection.out().is_empty() {
+            // Requests may have waited for room.
+            self.connection.tick(now());
+        }
+        turn |= self.connection.has_want();
+        if turn || (self.close_by.is_some() && self.connection.out().is_empty()) {
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Pending
+    }
+
+    /// Takes units as long as they are there and there is room.
+    fn fill(&mut self, cx: &mut Context<'_>) {
+        while let Some(units) = self.units.as_mut().filter(|_| self.connection.wants_unit()) {
+            match units.poll_next_unpin(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Some(Ok(unit))) => self.connection.unit(Some(unit), now()),
+                Poll::Ready(last) => {
+                    if let Some(Err(error)) = last {
+                        tracing::warn!(%error, "playback ended");
+                    }
+                    self.units = None;
+                    self.connection.unit(None, now());
+                }
+            }
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.connection.wants_input() {
+            return Poll::Pending;
+        }
+        let input = self.connection.input();
+        input.reserve(READ_BYTES);
+        let read = ready!(poll_read_buf(Pin::new(&mut self.io), cx, input))?;
+        if read == 0 {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.connection.received(now());
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let out = self.connection.out();
+        if out.is_empty() {
+            return Poll::Pending;
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let n = out.slices(&mut slices);
+        let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, &slices[..n]))?;
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        out.advance(written);
+        if out.is_empty() {
+            // Sockets have nothing to flush; layers above them have.
+            let _ = Pin::new(&mut self.io).poll_flush(cx)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends a portion of the datagrams. What a client refuses (its port is closed) is lost, as
+    /// datagrams may be.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.connection.datagrams().is_empty() {
+            return Poll::Pending;
+        }
+        let at = Instant::now();
+        if at >= self.portion.until {
+            self.portion = Portion { until: at + TICK, sent: 0 };
+        }
+        let mut buffer = [0u8; crate::rtp::packetize::MAX_PACKET_BYTES];
+        let mut any = false;
+        while self.portion.sent < DATAGRAM_BYTES_A_TICK {
+            let Some((target, [head, body])) = self.connection.datagrams().datagram() else {
+                break;
+            };
+            let length = head.len() + body.len();
+            let (stream, rtcp) = match target {
+                Target::Rtp(stream) => (stream, false),
+                Target::Rtcp(stream) => (stream, true),
+                Target::Response | Target::Interleaved(_) => (usize::MAX, false),
+            };
+            if let Some(datagram) = buffer.get_mut(..length) {
+                datagram[..head.len()].copy_from_slice(head);
+                datagram[head.len()..].copy_from_slice(body);
+                if let Some(Some(ports)) = self.ports.get(stream) {
+                    let socket = if rtcp { &ports.rtcp } else { &ports.rtp };
+                    if socket.poll_send(cx, datagram).is_pending() {
+                        break;
+                    }
+                }
+            }
+            self.portion.sent += length;
+            self.connection.datagrams().datagram_done();
+            any = true;
+        }
+        if any { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn poll_rtcp(&mut self, cx: &mut Context<'_>) {
+        let mut bytes = [0u8; RTCP_BYTES];
+        for socket in self.ports.iter().flatten().map(|p| &p.rtcp) {
+            let mut buffer = ::tokio::io::ReadBuf::new(&mut bytes);
+            while let Poll::Ready(Ok(())) = socket.poll_recv(cx, &mut buffer) {
+                self.connection.received_rtcp(buffer.filled(), now());
+                buffer.clear();
+            }
+        }
+    }
+
+    /// Ready when something is due now.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut deadline = match self.close_by {
+            Some(t) => t,
+            None => self.connection.deadline(self.grid),
+        };
+        if !self.connection.datagrams().is_empty() && self.portion.sent >= DATAGRAM_BYTES_A_TICK {
+            deadline = deadline.min(self.portion.until);
+        }
+        if self.timer.deadline().into_std() != deadline {
+            self.timer.as_mut().reset(deadline.into());
+        }
+        ready!(self.timer.poll_unpin(cx));
+        self.connection.tick(now());
+        Poll::Ready(())
+    }
+}
+
+/// A pair of neighbouring ports, the first one even (RFC 3550 section 11), that speak to the
+/// client's pair only.
+fn bind_pair(peer: Peer, client: (u16, u16)) -> io::Result<(Ports, (u16, u16))> {
+    let open = |port: u16, to: u16| -> io::Result<UdpSocket> {
+        let socket = std::net::UdpSocket::bind((peer.local, port))?;
+        socket.set_nonblocking(true)?;
+        let remote: IpAddr = peer.remote;
+        socket.connect((remote, to))?;
+        UdpSocket::from_std(socket)
+    };
+    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
+    for _ in 0..PORT_ATTEMPTS {
+        let first = open(0, client.0)?;
+        let port = first.local_addr()?.port();
+        // The even one of the two neighbours may be the one below.
+        let (rtp, rtcp) = if port.is_multiple_of(2) {
+            (Ok(first), open(port + 1, client.1))
+        } else {
+            drop(first);
+            (open(port - 1, client.0), open(port, client.1))
+        };
+        match (rtp, rtcp) {
+            (Ok(rtp), Ok(rtcp)) => {
+                let numbers = (rtp.local_addr()?.port(), rtcp.local_addr()?.port());
+                return Ok((Ports { rtp, rtcp }, numbers));
+            }
+            (Err(e), _) | (_, Err(e)) => last = e,
+        }
+    }
+    Err(last)
+}
