@@ -317,7 +317,7 @@ pub mod toy {
         match item {
             Demuxed::Params(p) => {
                 body.push(0);
-                body.extend((p.codec == Codec::Pcmu).then_some(1).unwrap_or(0u8).to_be_bytes());
+                body.push(u8::from(p.codec == Codec::Pcmu));
                 body.extend(p.width.to_be_bytes());
             }
             Demuxed::Anchor(a) => {

@@ -325,7 +325,7 @@ fn take(shared: &Arc<Shared>, pair: &Pair, report: &mut Opened) -> io::Result<()
     let mut span: Option<UtcRange> = None;
     for (offset, len, gop) in scan.gops.iter().rev() {
         let range = UtcRange::clamped(gop.start, gop.end);
-        if super::covered(&state.directory, track, range).is_some() {
+        if super::write::covered(&state.directory, track, range).is_some() {
             continue;
         }
         span = Some(span.map_or(range, |r| r.hull(&range)));

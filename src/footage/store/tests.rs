@@ -1,7 +1,8 @@
 use std::io::{BufRead, Write};
 use std::path::Path;
 
-use dvrgate_model::FrameKind;
+use bytes::Bytes;
+use dvrgate_model::{ErrorKind, Fault, FrameKind};
 
 use super::*;
 use crate::synthetic::{at_ms, frame, gop, range_ms, same};
@@ -303,7 +304,7 @@ async fn many_tasks_at_once() {
                 let track = format!("v{}", n / 2);
                 let g = Arc::new(gop(&track, i * 1000, 10, 100, 400));
                 let key = store.put(Arc::clone(&g), &transfer).await.unwrap();
-                assert!(same(&*store.gop(&key).await.unwrap(), &g));
+                assert!(same(&store.gop(&key).await.unwrap(), &g));
             }
             store.finish(transfer, None, 5).await.unwrap();
         })

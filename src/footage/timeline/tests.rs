@@ -286,10 +286,11 @@ fn expected_reverse(
     let (mut ended, mut last_section) = (false, 0);
     for i in (0..=first).rev() {
         let (section, piece) = &pieces[i];
-        if i < first && pieces[i + 1].0 != *section {
-            if let Some(last) = out.last_mut() {
-                last.2.end_of_span = true;
-            }
+        if i < first
+            && pieces[i + 1].0 != *section
+            && let Some(last) = out.last_mut()
+        {
+            last.2.end_of_span = true;
         }
         if until.is_some_and(|u| piece.iter().all(|(at, _)| *at < u)) {
             ended = true;
