@@ -15,6 +15,6 @@ mod timeline;
 
 pub use fetch::{Devices, FetchStats};
 pub use plan::{Delivery, FrameFilter, FrameStream, Marks, PlayPlan, Timeline};
-pub use ports::{Coverage, Gop, GopKey, MediaStore, Pin};
+pub use ports::{Coverage, Gop, GopKey, MediaStore, Pin, Reading};
 pub use service::{ChangeCounter, Changes, Footage, FootageOptions, FootageStats, Opened};
 pub use store::{GopStore, StoreOptions, StoreStats};

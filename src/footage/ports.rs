@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use dvrgate_model::{Civil, Frame, Result, TrackToken, Utc, UtcRange};
+use dvrgate_model::{
+    Civil, ClockMap, Convention, Frame, Hint, Result, SourceTime, Stamp, TrackToken, Utc, UtcRange,
+    ZoneClaim,
+};
 use futures::future::BoxFuture;
 
 use crate::store::Transfer;
@@ -17,8 +20,9 @@ pub struct Gop {
     pub track: TrackToken,
     /// From the first unit to the first unit after it (or the end of the span).
     pub range: UtcRange,
-    /// The recorder's own reading at the first unit, as its footage carries it.
-    pub source: Option<Civil>,
+    /// The recorder's own reading at the first unit, if its footage says it: from it the instants
+    /// are computed anew when more is learnt about its clock.
+    pub source: Option<Reading>,
     /// The units, in decode order; the first is clean. Never empty.
     pub frames: Vec<Frame>,
 }
@@ -32,6 +36,27 @@ impl Gop {
     /// Size of the units.
     pub fn bytes(&self) -> u64 {
         self.frames.iter().map(|f| f.data.len() as u64).sum()
+    }
+}
+
+/// What a recorder's clock showed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Reading {
+    /// The calendar and the clock.
+    pub civil: Civil,
+    /// Which of the recorder's ways of writing time it is.
+    pub convention: Convention,
+}
+
+impl Reading {
+    /// When that was, close to `near`.
+    pub fn to_utc(self, clock: &ClockMap, near: Utc) -> Stamp {
+        // Listings claim UTC where that is believed at all; the clock map knows whether it is.
+        let claim = match self.convention {
+            Convention::Listing => ZoneClaim::Utc,
+            Convention::WallClock => ZoneClaim::None,
+        };
+        clock.to_utc(&SourceTime::from_civil(self.civil, claim), Hint::Near(near))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dvrgate_index::Index;
+use dvrgate_index::{Index, Scope};
 use dvrgate_model::{Error, Result, TrackToken, UtcRange};
 use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
@@ -93,6 +93,9 @@ impl Footage {
         let FootageOptions { dir, budget_bytes } = options;
         let (store, report) = GopStore::open(StoreOptions { dir, budget_bytes })?;
         let fetcher = Fetcher::new(store.clone(), Arc::clone(&index), devices);
+        for recording in index.snapshot().recordings(&Scope::all())? {
+            fetcher.refresh_clock(&recording)?;
+        }
         let footage = Arc::new(Self { store, fetcher, index, changes });
         Ok(Opened { footage, report })
     }
@@ -112,6 +115,7 @@ impl Footage {
         let recording = self.index.snapshot().recording(&plan.recording)?.ok_or_else(|| {
             Error::not_found("no such recording").with("recording", &plan.recording)
         })?;
+        self.fetcher.refresh_clock(&recording)?;
         let mut tracks = Vec::with_capacity(plan.tracks.len());
         for token in &plan.tracks {
             let track = recording.track(token).ok_or_else(|| {

@@ -10,9 +10,9 @@ use dvrgate_model::{
 };
 
 use super::timing::Timing;
-use crate::Gop;
 use crate::store::MAX_GOP_BYTES;
 use crate::store::record::MAX_FRAMES;
+use crate::{Gop, Reading};
 
 /// A clean point closer than this to the start of a piece does not start another.
 const MIN_PIECE_US: i64 = 500_000;
@@ -68,7 +68,7 @@ struct Open {
     /// Of all units.
     newest: Utc,
     interval_us: i64,
-    source: Option<Civil>,
+    source: Option<Reading>,
 }
 
 impl Assembler {
@@ -198,7 +198,7 @@ impl Assembler {
             let end = if contiguous { at.utc } else { open.newest.plus_us(open.interval_us) };
             self.close(open, end);
         }
-        let source = self.timing.civil(unit.media);
+        let source = self.timing.reading(unit.media);
         let line = &mut self.lines[index(unit.kind)];
         let open = line.open.get_or_insert_with(|| Open {
             frames: Vec::new(),

@@ -72,7 +72,7 @@ fn units_before_the_first_clean_point_and_before_parameters_are_dropped() {
     );
     let shapes: Vec<_> = got.iter().map(shape).collect();
     assert_eq!(shapes, [("yard-1-video".into(), (1000, 2000), vec![1000, 1040])]);
-    assert_eq!(got[0].source.unwrap().micros_as_if_utc(), at_ms(1000).micros());
+    assert_eq!(got[0].source.unwrap().civil.micros_as_if_utc(), at_ms(1000).micros());
 }
 
 #[test]

@@ -31,7 +31,7 @@ use tokio::sync::Semaphore;
 
 use super::Devices;
 use crate::service::{ChangeCounter, Footage as Service, FootageOptions, Opened};
-use crate::synthetic::{params, payload};
+use crate::synthetic::{T0, params, payload};
 
 pub const FRAME_US: i64 = 40_000;
 pub const GOP_US: i64 = 2_000_000;
@@ -452,29 +452,32 @@ impl Site {
         let dir = tempfile::tempdir().unwrap();
         let footage = open(&recorder, &index, &changes, dir.path(), budget);
         let site = Self { recorder, index, changes, footage, dir, budget };
-        site.apply(vec![
-            Change::Recording(Box::new(recording(RecordingStatus::Stopped))),
-            Change::Epoch(Box::new(ClockEpoch {
-                id: ClockEpochId(1),
-                device: "yard".into(),
-                valid: SourceRange::new(
-                    Civil::from_micros_as_if_utc(i64::MIN),
-                    Civil::from_micros_as_if_utc(i64::MAX),
-                ),
-                offset_us: ahead_us,
-                drift_ppb: 0,
-                measured_at: recorded[0].start(),
-                zone,
-                trust: ZoneTrust::WallClock,
-                basis: Basis::Measured,
-                uncertainty_us: 1000,
-            })),
-        ])
-        .await;
+        site.apply(vec![Change::Recording(Box::new(recording(RecordingStatus::Stopped)))]).await;
+        site.measure_clock(ahead_us).await;
         for range in recorded {
             site.list(range, SegmentState::Closed).await;
         }
         site
+    }
+
+    /// Says how far the recorder's clock is ahead.
+    pub async fn measure_clock(&self, offset_us: i64) {
+        let epoch = ClockEpoch {
+            id: ClockEpochId(1),
+            device: "yard".into(),
+            valid: SourceRange::new(
+                Civil::from_micros_as_if_utc(i64::MIN),
+                Civil::from_micros_as_if_utc(i64::MAX),
+            ),
+            offset_us,
+            drift_ppb: 0,
+            measured_at: T0,
+            zone: self.recorder.zone.clone(),
+            trust: ZoneTrust::WallClock,
+            basis: Basis::Measured,
+            uncertainty_us: 1000,
+        };
+        self.apply(vec![Change::Epoch(Box::new(epoch))]).await;
     }
 
     pub async fn apply(&self, changes: Vec<Change>) {
@@ -484,14 +487,23 @@ impl Site {
 
     /// Puts a segment into the index, for both tracks.
     pub async fn list(&self, range: UtcRange, state: SegmentState) {
+        self.put_segment(range, range, state).await;
+    }
+
+    /// The same, where the index takes it for footage of another time.
+    pub async fn list_as(&self, range: UtcRange, shown: UtcRange) {
+        self.put_segment(range, shown, SegmentState::Closed).await;
+    }
+
+    async fn put_segment(&self, range: UtcRange, shown: UtcRange, state: SegmentState) {
         let stamp = dvrgate_model::Stamp::exact;
         let source = |t: Utc| SourceTime::from_civil(self.recorder.civil(t), ZoneClaim::None);
         for track in ["yard-1-video", "yard-1-audio"] {
             let segment = Segment {
                 id: SegmentId::derive(&track.into(), "", &locate(range).0),
                 track: track.into(),
-                start: stamp(range.start()),
-                end: stamp(range.end()),
+                start: stamp(shown.start()),
+                end: stamp(shown.end()),
                 source: (source(range.start()), source(range.end())),
                 reason: Reason::Continuous,
                 state,

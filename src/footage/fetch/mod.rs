@@ -6,6 +6,7 @@
 //! is decided by the adapter's layers, from the priority.
 
 mod assemble;
+mod clocks;
 mod flight;
 mod memory;
 mod timing;
@@ -24,6 +25,7 @@ use dvrgate_model::{
 use parking_lot::Mutex;
 
 use crate::{GopStore, MediaStore};
+use clocks::Clocks;
 use flight::Flight;
 pub(crate) use flight::{Standing, Ticket};
 use memory::Memory;
@@ -72,6 +74,7 @@ pub(crate) struct FetchShared {
     pub(super) index: Arc<dyn Index>,
     pub(super) devices: Arc<dyn Devices>,
     pub(super) memory: Memory,
+    pub(super) clocks: Clocks,
     flights: Mutex<HashMap<RecordingToken, Vec<Arc<Flight>>>>,
     next_id: AtomicU64,
     pub(super) counts: Counts,
@@ -114,6 +117,7 @@ impl Fetcher {
             index,
             devices,
             memory: Memory::default(),
+            clocks: Clocks::default(),
             flights: Mutex::default(),
             next_id: AtomicU64::new(1),
             counts: Counts::default(),
@@ -144,6 +148,12 @@ impl Fetcher {
     ) -> Option<UtcRange> {
         let now = self.0.device_of(recording).ok()?.clock.now();
         self.0.memory.empty_at(track, at, now)
+    }
+
+    /// Restates stored footage of the recording's recorder if its clock is seen differently now.
+    pub(crate) fn refresh_clock(&self, recording: &Recording) -> Result<()> {
+        let snapshot = self.0.index.snapshot();
+        self.0.clocks.refresh(&self.0.store, &*snapshot, recording)
     }
 
     /// Length of one transfer of that recording.

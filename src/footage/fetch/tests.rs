@@ -489,3 +489,27 @@ async fn the_live_edge_is_followed_until_recording_stops() {
     let (_, last) = seen.last().unwrap();
     assert!(last.end_of_span && last.terminal);
 }
+
+#[tokio::test]
+async fn stored_footage_follows_the_clock_when_it_is_measured_anew() {
+    let site = Site::new("Europe/Bratislava", vec![minutes(1)], BUDGET).await;
+    let before = all(site.footage.play(plan(T0, Direction::Forward))).await;
+    let opens = site.opens();
+    // The recorder was not 137.4 s ahead but 132.4 s: all of it happened 5 s later.
+    site.measure_clock(132_400_000).await;
+    site.list_as(range_ms(0, 60_000), range_ms(5_000, 65_000)).await;
+    let moved = |d: &[Delivery]| -> Vec<_> {
+        units(d).into_iter().map(|u| (u.0, u.1.plus_us(5_000_000), u.2, u.3, u.4)).collect()
+    };
+    let after = all(site.footage.play(plan(T0, Direction::Forward))).await;
+    assert!(units(&after) == moved(&before));
+    let site = site.reopen().await;
+    let again = all(site.footage.play(plan(T0, Direction::Forward))).await;
+    assert!(units(&again) == moved(&before));
+    assert_eq!(site.opens(), opens);
+    // And back.
+    site.measure_clock(137_400_000).await;
+    site.list_as(range_ms(0, 60_000), range_ms(0, 60_000)).await;
+    let back = all(site.footage.play(plan(T0, Direction::Forward))).await;
+    assert!(units(&back) == units(&before));
+}

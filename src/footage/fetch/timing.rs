@@ -6,9 +6,9 @@
 //! every later anchor: equal steps of the media clock stay equal steps of UTC.
 
 use dvrgate_media::container::Anchor;
-use dvrgate_model::{
-    Civil, ClockMap, Convention, Hint, MediaTime, SourceTime, Stamp, Utc, ZoneClaim,
-};
+use dvrgate_model::{Civil, ClockMap, Convention, MediaTime, Stamp, Utc};
+
+use crate::Reading;
 
 /// Anchors that differ by no more than this from the relation in use are noise of the recorder's
 /// multiplexer.
@@ -29,9 +29,8 @@ pub(crate) struct Timing {
 struct Relation {
     /// UTC minus media time.
     offset_us: i64,
-    /// The recorder's reading minus media time.
-    civil_us: i64,
-    /// Of the recorder's clock, and of the reading.
+    /// The last reading, and what it meant.
+    reading: Reading,
     stamp: Stamp,
     resolution_us: u64,
     assumed: bool,
@@ -50,7 +49,8 @@ impl Timing {
             Some(r) => Utc::from_micros(media_us.saturating_add(r.offset_us)),
             None => self.expected,
         };
-        let stamp = self.clock.to_utc(&reading(anchor.civil, anchor.convention), Hint::Near(near));
+        let reading = Reading { civil: anchor.civil, convention: anchor.convention };
+        let stamp = reading.to_utc(&self.clock, near);
         let offset_us = stamp.utc.micros().saturating_sub(media_us);
         let resolution = i64::try_from(anchor.resolution_us).unwrap_or(i64::MAX).min(60_000_000);
         // The middle of the interval, where that matters.
@@ -64,7 +64,7 @@ impl Timing {
         };
         self.relation = Some(Relation {
             offset_us,
-            civil_us: anchor.civil.micros_as_if_utc().saturating_sub(media_us),
+            reading,
             stamp,
             resolution_us: resolution as u64,
             assumed: false,
@@ -99,24 +99,17 @@ impl Timing {
         })
     }
 
-    /// What the recorder's clock showed then, if the stream said it.
-    pub(crate) fn civil(&self, media: MediaTime) -> Option<Civil> {
+    /// What the recorder's clock showed then, if the stream said it: as exactly as
+    /// [`Timing::stamp`], so that one gives the other.
+    pub(crate) fn reading(&self, media: MediaTime) -> Option<Reading> {
         let r = self.relation.filter(|r| !r.assumed)?;
-        Some(Civil::from_micros_as_if_utc(media.micros().saturating_add(r.civil_us)))
+        let since_us = self.stamp(media)?.utc.since_us(r.stamp.utc);
+        Some(Reading { civil: r.reading.civil.plus_us(since_us), ..r.reading })
     }
 }
 
 /// How exact an assumed start is.
 const ASSUMED_RESOLUTION_US: u64 = 1_000_000;
-
-/// Listings claim UTC where that is believed at all; the clock map knows whether it is.
-fn reading(civil: Civil, convention: Convention) -> SourceTime {
-    let claim = match convention {
-        Convention::Listing => ZoneClaim::Utc,
-        Convention::WallClock => ZoneClaim::None,
-    };
-    SourceTime::from_civil(civil, claim)
-}
 
 #[cfg(test)]
 mod tests {
@@ -161,7 +154,7 @@ mod tests {
         // The clock goes back to 02:00:00 while the media clock goes on.
         t.anchor(&anchor(4_000, "2026-10-25T02:00:02", 1_000));
         assert_eq!(t.stamp(media(4_000)).unwrap().utc, utc("2026-10-25T01:00:02Z"));
-        assert_eq!(t.civil(media(5_000)).unwrap().to_string(), "2026-10-25T02:00:03");
+        assert_eq!(t.reading(media(5_000)).unwrap().civil.to_string(), "2026-10-25T02:00:03");
     }
 
     #[test]
@@ -201,7 +194,7 @@ mod tests {
         assert!(t.stamp(media(0)).is_none());
         t.assume(media(7), Civil::new(2026, 1, 1, 0, 0, 5, 0).unwrap(), Convention::Listing);
         assert_eq!(t.stamp(media(7)).unwrap().utc, utc("2026-01-01T00:00:05Z"));
-        assert!(t.civil(media(7)).is_none());
+        assert!(t.reading(media(7)).is_none());
         t.anchor(&anchor(1007, "2026-01-01T00:00:09", 1_000));
         assert_eq!(t.stamp(media(1007)).unwrap().utc, utc("2026-01-01T00:00:09Z"));
     }

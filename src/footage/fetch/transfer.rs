@@ -84,6 +84,10 @@ impl Job {
             }
         }
         self.note_holes(UtcRange::clamped(wanted.start(), settled), &brought);
+        if self.shared.index.snapshot().clock(&self.device.id)? != clock {
+            // Measured anew while this ran.
+            self.shared.clocks.forget(&self.device.id);
+        }
         Ok(())
     }
 

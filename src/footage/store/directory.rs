@@ -3,9 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use dvrgate_model::{TrackToken, Utc, UtcRange};
+use dvrgate_model::{ClockEpochId, ClockMap, TrackToken, Utc, UtcRange};
 
 use super::file::GopFile;
+use crate::Reading;
+
+/// Instants that are wrong by no more than this stay as they are.
+const RESTATE_TOLERANCE_US: u64 = 1_000;
 
 /// Where a GOP is.
 #[derive(Clone, Debug)]
@@ -14,8 +18,19 @@ pub(super) struct Entry {
     pub(super) file: Arc<GopFile>,
     pub(super) record_offset: u32,
     pub(super) record_len: u32,
+    /// The recorder's reading at the first unit.
+    pub(super) source: Option<Reading>,
+    /// What was learnt since about the instants in the sidecar.
+    pub(super) restated: Restated,
     /// The bytes were seen to match their checksum since the program started.
     pub(super) verified: bool,
+}
+
+/// How far the instants of a GOP are to be moved, and the epoch that says so.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Restated {
+    pub(super) shift_us: i64,
+    pub(super) by: Option<(ClockEpochId, u64)>,
 }
 
 /// The directory of all tracks.
@@ -70,6 +85,40 @@ impl Directory {
         }
         self.gops -= starts.len();
         starts.len()
+    }
+
+    /// Moves the GOPs of a track to where their readings are by that clock. Calls `moved` with the
+    /// file and new range of each that moves.
+    pub(super) fn restate(
+        &mut self,
+        track: &TrackToken,
+        clock: &ClockMap,
+        mut moved: impl FnMut(&GopFile, UtcRange),
+    ) -> usize {
+        let Some(map) = self.tracks.get_mut(track) else { return 0 };
+        let wrong = |(start, e): (&Utc, &Entry)| {
+            let stored = start.plus_us(-e.restated.shift_us);
+            let stamp = e.source?.to_utc(clock, stored);
+            let shift_us = stamp.utc.since_us(stored);
+            let by = Some((stamp.epoch, stamp.uncertainty_us));
+            let off = shift_us.abs_diff(e.restated.shift_us) > RESTATE_TOLERANCE_US;
+            off.then_some((*start, Restated { shift_us, by }))
+        };
+        let wrong: Vec<(Utc, Restated)> = map.iter().filter_map(wrong).collect();
+        let taken: Vec<_> = wrong
+            .iter()
+            .filter_map(|(start, restated)| Some((*start, map.remove(start)?, *restated)))
+            .collect();
+        for (start, mut entry, restated) in taken {
+            let by_us = restated.shift_us - entry.restated.shift_us;
+            let start = start.plus_us(by_us);
+            entry.end = entry.end.plus_us(by_us);
+            entry.restated = restated;
+            moved(&entry.file, UtcRange::clamped(start, entry.end));
+            // Where a step of the clock makes two meet, one is left.
+            self.gops -= usize::from(map.insert(start, entry).is_some());
+        }
+        wrong.len()
     }
 
     /// The first GOP that ends after `from` and starts after `beyond`, as its range.

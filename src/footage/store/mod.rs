@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use dvrgate_model::{ByteOrigin, CodecParams, Error, Result, TrackToken, Utc, UtcRange};
+use dvrgate_model::{ByteOrigin, ClockMap, CodecParams, Error, Result, TrackToken, Utc, UtcRange};
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
@@ -178,6 +178,21 @@ impl GopStore {
     /// The last stored GOP that starts before `until`. From memory.
     pub fn reverse(&self, track: &TrackToken, until: Utc) -> Option<UtcRange> {
         self.0.state.lock().directory.reverse(track, until)
+    }
+
+    /// Moves the GOPs of these tracks to where their readings are by that clock: more was learnt
+    /// about it. Returns how many moved. Done anew after each start.
+    pub fn restate(&self, tracks: &[TrackToken], clock: &ClockMap) -> usize {
+        let State { directory, files, .. } = &mut *self.0.state.lock();
+        let mut moved = 0;
+        for track in tracks {
+            moved += directory.restate(track, clock, |file, range| {
+                if let Some(held) = files.get_mut(&file.id) {
+                    held.span = Some(held.span.map_or(range, |s| s.hull(&range)));
+                }
+            });
+        }
+        moved
     }
 
     /// Makes durable whatever was written. Blocks.

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 use dvrgate_model::{Error, ErrorKind, Result, TrackToken, UtcRange};
 use parking_lot::Mutex;
 
-use super::directory::Entry;
+use super::directory::{Entry, Restated};
 use super::file::{GopFile, Known, MEDIA_EXT, SIDECAR_EXT, Space, stem};
 use super::record::{self, GopRecord, Record};
 use super::{
@@ -334,6 +334,8 @@ fn take(shared: &Arc<Shared>, pair: &Pair, report: &mut Opened) -> io::Result<()
             file: Arc::clone(&file),
             record_offset: *offset as u32,
             record_len: *len,
+            source: gop.source,
+            restated: Restated::default(),
             verified: false,
         };
         state.directory.insert(track, gop.start, entry);

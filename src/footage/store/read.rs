@@ -4,10 +4,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use dvrgate_model::{CodecParams, Error, Frame, MediaTime, Result, TrackToken, UtcRange};
+use dvrgate_model::{
+    CodecParams, Error, Frame, MediaTime, Result, Stamp, TrackToken, Utc, UtcRange,
+};
 
 use super::Shared;
-use super::directory::Entry;
+use super::directory::{Entry, Restated};
 use super::file::GopFile;
 use super::record::{self, GopRecord, Record};
 use crate::{Gop, GopKey};
@@ -67,7 +69,9 @@ impl Shared {
         if !entry.verified && crc32fast::hash(&media) != record.media_crc {
             return Err("its media does not match the checksum");
         }
-        gop_of(track, file, &record, &media).ok_or("its parameters are missing")
+        let mut gop = gop_of(track, file, &record, &media).ok_or("its parameters are missing")?;
+        restate(&mut gop, entry.restated);
+        Ok(gop)
     }
 
     /// One `Arc` for equal parameters, so that a change of them is a change of pointer.
@@ -116,4 +120,15 @@ fn gop_of(track: &TrackToken, file: &GopFile, record: &GopRecord, media: &Bytes)
         source: record.source,
         frames,
     })
+}
+
+/// Moves the instants of a GOP.
+fn restate(gop: &mut Gop, restated: Restated) {
+    let Some((epoch, uncertainty_us)) = restated.by else { return };
+    let moved = |t: Utc| t.plus_us(restated.shift_us);
+    gop.range = UtcRange::clamped(moved(gop.range.start()), moved(gop.range.end()));
+    for f in &mut gop.frames {
+        let uncertainty_us = f.at.uncertainty_us.max(uncertainty_us);
+        f.at = Stamp { utc: moved(f.at.utc), uncertainty_us, epoch };
+    }
 }

@@ -8,8 +8,11 @@
 
 use bytes::Bytes;
 use dvrgate_model::{
-    ByteOrigin, Civil, ClockEpochId, Codec, CodecParams, FrameKind, Stamp, TrackToken, Utc,
+    ByteOrigin, Civil, ClockEpochId, Codec, CodecParams, Convention, FrameKind, Stamp, TrackToken,
+    Utc,
 };
+
+use crate::Reading;
 
 /// Starts every record; the last byte is the version.
 pub const MAGIC: [u8; 4] = *b"GOP\x01";
@@ -43,8 +46,8 @@ pub struct GopRecord {
     pub start: Utc,
     /// First instant after it.
     pub end: Utc,
-    /// The recorder's reading at the first unit.
-    pub source: Option<Civil>,
+    /// The recorder's reading at the first unit; `start` is what it meant when it was stored.
+    pub source: Option<Reading>,
     /// First byte in the media file.
     pub media_offset: u64,
     /// CRC-32 of its bytes.
@@ -158,8 +161,13 @@ fn decode_body(body: &[u8]) -> Option<Record> {
 fn encode_gop(out: &mut Vec<u8>, gop: &GopRecord) {
     put_signed(out, gop.start.micros());
     put_signed(out, gop.end.since_us(gop.start));
-    // Civil readings are at least year 1, so MIN says that there is none.
-    put_signed(out, gop.source.map_or(i64::MIN, |c| c.micros_as_if_utc()));
+    // Readings are at least of year 1, so MIN says that there is none.
+    put_signed(
+        out,
+        gop.source.map_or(i64::MIN, |r| {
+            r.civil.micros_as_if_utc() << 1 | i64::from(r.convention == Convention::WallClock)
+        }),
+    );
     put(out, gop.media_offset);
     put(out, u64::from(gop.media_crc));
     put(out, gop.transfer);
@@ -195,7 +203,10 @@ fn decode_gop(r: &mut Reader<'_>) -> Option<GopRecord> {
     let end = start.plus_us(r.signed()?);
     let source = match r.signed()? {
         i64::MIN => None,
-        us => Some(Civil::from_micros_as_if_utc(us)),
+        n => Some(Reading {
+            civil: Civil::from_micros_as_if_utc(n >> 1),
+            convention: if n & 1 == 1 { Convention::WallClock } else { Convention::Listing },
+        }),
     };
     let media_offset = r.number()?;
     let media_crc = r.number()?.try_into().ok()?;
@@ -374,7 +385,10 @@ mod tests {
             Record::Gop(GopRecord {
                 start: at(0, 0).utc,
                 end: at(2_000_000, 0).utc,
-                source: Civil::new(2023, 11, 14, 23, 13, 20, 5),
+                source: Some(Reading {
+                    civil: Civil::new(2023, 11, 14, 23, 13, 20, 5).unwrap(),
+                    convention: Convention::WallClock,
+                }),
                 media_offset: 1 << 33,
                 media_crc: 0xdead_beef,
                 transfer: 9,

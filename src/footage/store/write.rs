@@ -8,7 +8,7 @@ use dvrgate_model::{
 };
 use sha2::{Digest, Sha256};
 
-use super::directory::{Directory, Entry};
+use super::directory::{Directory, Entry, Restated};
 use super::file::{GopFile, Referred, Space};
 use super::record::{self, FrameRecord, GopRecord, Record};
 use super::{Held, MAX_GOP_BYTES, Shared, State, TransferState};
@@ -107,6 +107,8 @@ impl Shared {
                 // Sidecars stay far below 4 GiB: a media file has at most 64 MiB.
                 record_offset: place.record_offset as u32,
                 record_len: place.record_len,
+                source: gop.source,
+                restated: Restated::default(),
                 verified: true,
             };
             state.directory.insert(&gop.track, start, entry);

@@ -298,7 +298,13 @@ impl Supply for Reader {
     fn changed(&mut self) -> BoxFuture<'_, bool> {
         // A transfer that found nothing here may find something now.
         self.current = None;
-        Box::pin(async move { self.changes.changed().await.is_ok() })
+        Box::pin(async move {
+            let changed = self.changes.changed().await.is_ok();
+            if let Err(e) = self.fetcher.refresh_clock(&self.recording) {
+                tracing::warn!(recording = %self.recording.token, error = %e, "the clock cannot be read");
+            }
+            changed
+        })
     }
 }
 
