@@ -1,25 +1,9 @@
-//! From the headers of a PLAY to a plan (R8.4, R8.5, R8.6; ONVIF Streaming 6.5).
+//! From the headers of a PLAY to a plan (R8.5; ONVIF Streaming 6.5).
 
 use dvrgate_footage::{FrameFilter, PlayPlan};
-use dvrgate_model::{Direction, RecordingToken, TrackToken, Utc, UtcRange};
-use dvrgate_rtsp::headers::{Frames, Npt, Range};
-
-/// What a PLAY asked for; `None` where the header is absent.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct PlayRequest {
-    /// `Range`
-    pub range: Option<Range>,
-    /// `Scale`
-    pub scale: Option<f64>,
-    /// `Speed`
-    pub speed: Option<f64>,
-    /// `Frames`
-    pub frames: Frames,
-    /// `Rate-Control`; absent means yes.
-    pub rate_control: bool,
-    /// `Immediate: yes`
-    pub immediate: bool,
-}
+use dvrgate_model::{Direction, Error, RecordingToken, Result, Utc, UtcRange};
+use dvrgate_rtsp::headers::{Frames, Npt, Range, RateControl};
+use dvrgate_rtsp::server::PlayRequest;
 
 /// How fast units are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,75 +25,51 @@ pub struct Play {
     pub scale: f64,
 }
 
-/// Why a PLAY cannot be done, as the status that says so.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Refused {
-    /// 457 Invalid Range: direction and range contradict each other.
-    InvalidRange,
-}
-
-/// Where playback was paused: a PLAY without Range goes on there, with the same options.
-#[derive(Clone, Debug)]
-pub struct Paused {
-    /// What was being played.
-    pub play: Play,
-    /// The next instant to deliver; `None` where nothing was delivered yet.
-    pub at: Option<Utc>,
-}
-
-/// Makes the plan. `data` is what the recording holds now, `paused` where it stands.
+/// Makes the plan. `data` is what the recording holds now. A range that contradicts the direction
+/// is an invalid argument (457; R8.5.2-4).
 pub fn plan(
     request: &PlayRequest,
     recording: &RecordingToken,
-    tracks: &[TrackToken],
     data: Option<UtcRange>,
-    paused: Option<&Paused>,
-) -> Result<Play, Refused> {
-    if let (None, Some(paused)) = (&request.range, paused) {
-        let mut play = paused.play.clone();
-        play.plan.from = paused.at.unwrap_or(play.plan.from);
-        play.plan.discontinuity = request.immediate;
-        return Ok(play);
-    }
+) -> Result<Play> {
     let scale = request.scale.unwrap_or(1.0);
     let direction = if scale < 0.0 { Direction::Reverse } else { Direction::Forward };
     let data = data.unwrap_or(UtcRange::clamped(Utc::default(), Utc::default()));
-    let (from, until) = bounds(request.range.as_ref(), direction, data);
+    let (from, until) = bounds(request, direction, data);
     let contradiction = until.is_some_and(|until| match direction {
         Direction::Forward => until < from,
         Direction::Reverse => until > from,
     });
     if contradiction {
-        return Err(Refused::InvalidRange);
+        return Err(Error::invalid("the range runs against the direction of playback"));
     }
-    let (pace, scale) = if request.rate_control {
-        (Pace::Times(scale.abs() * request.speed.unwrap_or(1.0)), scale)
-    } else {
-        // Without rate control only the sign has a meaning (R8.5-4).
-        (Pace::Free, scale.signum())
+    let (pace, scale) = match request.rate_control {
+        RateControl::Server => (Pace::Times(scale.abs() * request.speed.unwrap_or(1.0)), scale),
+        // Without rate control only the sign has a meaning (R8.5.1-4).
+        RateControl::Client => (Pace::Free, scale.signum()),
     };
     let plan = PlayPlan {
         recording: recording.clone(),
-        tracks: tracks.to_vec(),
+        tracks: request.media.iter().map(|m| m.track.clone()).collect(),
         from,
         until,
         direction,
         frames: filter(request.frames),
         follow_live: direction == Direction::Forward,
-        discontinuity: request.immediate,
+        discontinuity: request.discontinuity,
     };
     Ok(Play { plan, pace, scale })
 }
 
 /// The first time of a range is where playback starts, in either direction. Clients that know no
 /// absolute time ask for `npt=0`: that is the start of the recording, never live.
-fn bounds(range: Option<&Range>, direction: Direction, data: UtcRange) -> (Utc, Option<Utc>) {
+fn bounds(request: &PlayRequest, direction: Direction, data: UtcRange) -> (Utc, Option<Utc>) {
     let first = match direction {
         Direction::Forward => data.start(),
         Direction::Reverse => data.end(),
     };
-    match range {
-        None => (first, None),
+    match &request.range {
+        None => (request.position.unwrap_or(first), None),
         Some(Range::Clock(r)) => (r.start.unwrap_or(first), r.end),
         Some(Range::Npt(r)) => {
             let from = match r.start {
@@ -134,20 +94,35 @@ fn filter(frames: Frames) -> FrameFilter {
 
 #[cfg(test)]
 mod tests {
+    use dvrgate_rtsp::message::Status;
+
     use super::*;
 
     fn at(s: i64) -> Utc {
         Utc::from_secs(1_000_000 + s)
     }
 
-    fn ask(range: &str, scale: Option<f64>, rate_control: bool) -> Result<Play, Refused> {
-        let range = (!range.is_empty()).then(|| range.parse().unwrap());
-        let request = PlayRequest { range, scale, rate_control, ..PlayRequest::default() };
-        let data = UtcRange::new(at(0), at(100)).unwrap();
-        plan(&request, &"r".into(), &["v".into()], Some(data), None)
+    fn request(range: &str, scale: Option<f64>, rate_control: RateControl) -> PlayRequest {
+        PlayRequest {
+            path: "/replay/r".to_owned(),
+            user: dvrgate_auth::Identity::anonymous(),
+            media: Vec::new(),
+            range: (!range.is_empty()).then(|| range.parse().unwrap()),
+            position: None,
+            scale,
+            speed: None,
+            rate_control,
+            frames: Frames::All,
+            discontinuity: false,
+        }
     }
 
-    /// R8.4-1, R8.4-2, R8.5-1, R8.6-1, R8.6-2
+    fn ask(range: &str, scale: Option<f64>, rate_control: RateControl) -> Result<Play> {
+        let data = UtcRange::new(at(0), at(100)).unwrap();
+        plan(&request(range, scale, rate_control), &"r".into(), Some(data))
+    }
+
+    /// R8.5.1-2, R8.5.2-2, R8.5.2-3, R8.5.2-5, R8.5.2-6
     #[test]
     fn the_first_time_is_the_start_in_both_directions() {
         // 1 000 000 s are 1970-01-12T13:46:40Z.
@@ -163,38 +138,38 @@ mod tests {
             ("npt=5-7", None, 5, Some(7)),
             ("npt=now-", None, 100, None),
         ] {
-            let play = ask(range, scale, true).unwrap();
+            let play = ask(range, scale, RateControl::Server).unwrap();
             assert_eq!(play.plan.from, at(from), "{range}");
             assert_eq!(play.plan.until, until.map(at), "{range}");
         }
     }
 
-    /// R8.6-3
+    /// R8.5.2-4
     #[test]
     fn a_range_against_its_direction_is_invalid() {
         let rising = "clock=19700112T134650Z-19700112T134700Z";
         let falling = "clock=19700112T134700Z-19700112T134650Z";
-        assert_eq!(ask(rising, Some(-1.0), true).unwrap_err(), Refused::InvalidRange);
-        assert_eq!(ask(falling, None, true).unwrap_err(), Refused::InvalidRange);
+        for (range, scale) in [(rising, Some(-1.0)), (falling, None)] {
+            let refused = ask(range, scale, RateControl::Server).unwrap_err();
+            assert_eq!(Status::of(&refused), Status::INVALID_RANGE);
+        }
     }
 
-    /// R8.5-3, R8.5-4
+    /// R8.5.1-3, R8.5.1-4
     #[test]
     fn scale_without_rate_control_is_a_direction() {
-        let play = ask("", Some(-4.0), false).unwrap();
+        let play = ask("", Some(-4.0), RateControl::Client).unwrap();
         assert_eq!((play.pace, play.scale), (Pace::Free, -1.0));
         assert_eq!(play.plan.direction, Direction::Reverse);
-        assert_eq!(ask("", Some(4.0), true).unwrap().pace, Pace::Times(4.0));
+        assert_eq!(ask("", Some(4.0), RateControl::Server).unwrap().pace, Pace::Times(4.0));
     }
 
-    /// R8.7-2
+    /// R8.5.2-7
     #[test]
-    fn play_after_pause_goes_on_as_before() {
-        let play = ask("", Some(-1.0), true).unwrap();
-        let paused = Paused { play, at: Some(at(40)) };
-        let request = PlayRequest { rate_control: true, ..PlayRequest::default() };
-        let on = plan(&request, &"r".into(), &["v".into()], None, Some(&paused)).unwrap();
-        assert_eq!((on.plan.from, on.plan.direction), (at(40), Direction::Reverse));
-        assert_eq!(on.scale, -1.0);
+    fn play_without_a_range_goes_on_where_it_stands() {
+        let mut request = request("", Some(-1.0), RateControl::Server);
+        request.position = Some(at(40));
+        let play = plan(&request, &"r".into(), None).unwrap();
+        assert_eq!((play.plan.from, play.plan.direction), (at(40), Direction::Reverse));
     }
 }

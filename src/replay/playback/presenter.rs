@@ -38,8 +38,6 @@ pub struct Presenter {
     direction: Direction,
     /// Recorded microseconds a microsecond of showing; `None`: no rate control.
     speed: Option<f64>,
-    /// Time zero of timestamps without rate control: fixed for the whole session.
-    origin: Utc,
     section: Option<Section>,
     interval_us: i64,
     last_at: HashMap<TrackToken, Utc>,
@@ -58,15 +56,14 @@ struct Section {
 }
 
 impl Presenter {
-    /// `origin` is any instant that stays the same for the session.
-    pub fn new(play: &Play, origin: Utc) -> Self {
+    /// A playback that has not begun.
+    pub fn new(play: &Play) -> Self {
         Self {
             direction: play.plan.direction,
             speed: match play.pace {
                 Pace::Free => None,
                 Pace::Times(n) => Some(n),
             },
-            origin,
             section: None,
             interval_us: DEFAULT_INTERVAL_US,
             last_at: HashMap::new(),
@@ -106,7 +103,7 @@ impl Presenter {
     fn unit(&mut self, frame: Frame, marks: Marks, out: &mut Vec<Timed>) {
         self.learn_interval(&frame);
         let Some(_) = self.speed else {
-            let ticks = ticks(frame.at.utc.since_us(self.origin), &frame);
+            let ticks = frame_ticks(frame.at.utc, frame.params.clock_rate_hz());
             out.push(Timed { frame, marks, ticks, due_us: None });
             return;
         };
@@ -158,7 +155,7 @@ impl Presenter {
 
     fn timed(&self, frame: Frame, marks: Marks, offset_us: i64, due_us: Option<i64>) -> Timed {
         let shown = (offset_us as f64 / self.speed.unwrap_or(1.0)) as i64;
-        let ticks = ticks(shown, &frame);
+        let ticks = ticks(shown, frame.params.clock_rate_hz());
         Timed { frame, marks, ticks, due_us }
     }
 
@@ -175,11 +172,15 @@ impl Presenter {
     }
 }
 
-/// Microseconds in the clock of the track, wrapped as on the wire.
-fn ticks(us: i64, frame: &Frame) -> u32 {
-    let rate = i128::from(frame.params.clock_rate_hz());
-    // Rounded to nearest, so that 40 ms are 3600 ticks whatever the origin.
-    ((i128::from(us) * rate + 500_000).div_euclid(1_000_000)) as u32
+/// The timestamp that belongs to a frame of that instant, before the track's base is added: its
+/// capture time in the clock of the track, wrapped as on the wire.
+pub fn frame_ticks(at: Utc, rate_hz: u32) -> u32 {
+    ticks(at.micros(), rate_hz)
+}
+
+/// Rounded to nearest, so that 40 ms are 3600 ticks wherever they begin.
+fn ticks(us: i64, rate_hz: u32) -> u32 {
+    ((i128::from(us) * i128::from(rate_hz) + 500_000).div_euclid(1_000_000)) as u32
 }
 
 #[cfg(test)]
@@ -240,7 +241,7 @@ mod tests {
     }
 
     fn run(play: &Play, list: Vec<Delivery>) -> Vec<Timed> {
-        let mut presenter = Presenter::new(play, t(0));
+        let mut presenter = Presenter::new(play);
         let mut out = Vec::new();
         list.into_iter().for_each(|d| presenter.push(d, &mut out));
         presenter.flush(&mut out);
@@ -251,7 +252,8 @@ mod tests {
     #[test]
     fn without_rate_control_the_timestamp_is_the_frames_own() {
         let out = run(&play(Direction::Reverse, Pace::Free), backwards());
-        let ticks: Vec<u32> = out.iter().map(|u| u.ticks).collect();
+        let zero = frame_ticks(t(0), 90_000);
+        let ticks: Vec<u32> = out.iter().map(|u| u.ticks.wrapping_sub(zero)).collect();
         let want = [
             910_800, 914_400, 918_000, 900_000, 903_600, 907_200, 10_800, 14_400, 18_000, 0, 3_600,
             7_200,

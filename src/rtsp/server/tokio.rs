@@ -38,7 +38,7 @@ pub struct Shared {
 impl Shared {
     /// For [`serve_connection`].
     pub fn new(config: ServerConfig, application: Arc<dyn Application>) -> Arc<Self> {
-        Arc::new(Self { config: Arc::new(config), application, grid: Instant::now() })
+        Arc::new(Self { config: Arc::new(config), application, grid: instant() })
     }
 }
 
@@ -158,9 +158,14 @@ where
     Ok(())
 }
 
+/// The runtime's clock, which tests can stop.
+fn instant() -> Instant {
+    ::tokio::time::Instant::now().into_std()
+}
+
 fn now() -> Now {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Now { instant: Instant::now(), utc: Utc::from_micros(since.as_micros() as i64) }
+    Now { instant: instant(), utc: Utc::from_micros(since.as_micros() as i64) }
 }
 
 enum Answer {
@@ -220,10 +225,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Driver<'a, S> {
                     self.question = None;
                     self.ports.clear();
                 }
-                Want::Close => self.close_by = Some(Instant::now() + CLOSE_TIME),
+                Want::Close => self.close_by = Some(instant() + CLOSE_TIME),
             }
         }
-        self.close_by.is_some_and(|t| self.connection.out().is_empty() || Instant::now() >= t)
+        self.close_by.is_some_and(|t| self.connection.out().is_empty() || instant() >= t)
     }
 
     /// Does all that can be done now. Ready when the connection may want something.
@@ -327,7 +332,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Driver<'a, S> {
         if self.connection.datagrams().is_empty() {
             return Poll::Pending;
         }
-        let at = Instant::now();
+        let at = instant();
         if at >= self.portion.until {
             self.portion = Portion { until: at + TICK, sent: 0 };
         }
