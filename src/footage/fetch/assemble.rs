@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use dvrgate_media::container::{Demuxed, Unit};
 use dvrgate_model::{
     ByteOrigin, Civil, CodecParams, Convention, Frame, FrameKind, Recording, TrackKind, TrackToken,
@@ -34,6 +35,14 @@ pub(crate) enum Ending {
     Cut,
 }
 
+/// A stored GOP near the beginning of a transfer.
+#[derive(Clone, Debug)]
+pub(crate) struct Landmark {
+    pub(crate) range: UtcRange,
+    /// Its first unit.
+    pub(crate) first: Bytes,
+}
+
 /// Makes GOPs of one transfer.
 #[derive(Debug)]
 pub(crate) struct Assembler {
@@ -43,6 +52,7 @@ pub(crate) struct Assembler {
     start: (Civil, Convention),
     /// Stamps outside are nonsense.
     bounds: UtcRange,
+    landmarks: Vec<Landmark>,
     origin: Arc<ByteOrigin>,
     lines: [Line; 3],
     out: VecDeque<Gop>,
@@ -73,12 +83,14 @@ struct Open {
 
 impl Assembler {
     /// `start` is the reading of the first unit if the stream does not say it; `bounds` holds
-    /// everything that the transfer can bring.
+    /// everything that the transfer can bring; `landmarks` are what is stored of the picture around
+    /// its beginning.
     pub(crate) fn new(
         recording: Arc<Recording>,
         timing: Timing,
         start: (Civil, Convention),
         bounds: UtcRange,
+        landmarks: Vec<Landmark>,
         what: &str,
     ) -> Self {
         let origin = ByteOrigin { what: what.to_owned(), sha256: None, bytes: 0 };
@@ -87,6 +99,7 @@ impl Assembler {
             timing,
             start,
             bounds,
+            landmarks,
             origin: Arc::new(origin),
             lines: Default::default(),
             out: VecDeque::new(),
@@ -170,6 +183,9 @@ impl Assembler {
         if !self.timing.is_known() {
             self.timing.assume(unit.media, self.start.0, self.start.1);
         }
+        if unit.frame == FrameKind::Key && !self.landmarks.is_empty() {
+            self.recognise(&unit);
+        }
         let mut at = self.timing.stamp(unit.media)?;
         let line = &mut self.lines[index(unit.kind)];
         let (params, token) = (line.params.clone()?, line.token.clone()?);
@@ -225,6 +241,25 @@ impl Assembler {
             data: unit.data,
             origin: Some(Arc::clone(&self.origin)),
         });
+        Some(())
+    }
+
+    /// The first picture of the transfer: if it is stored already, or follows what is stored, it
+    /// keeps that time.
+    fn recognise(&mut self, unit: &Unit) -> Option<()> {
+        let landmarks = std::mem::take(&mut self.landmarks);
+        let at = self.timing.stamp(unit.media)?.utc;
+        let resolution_us = self.timing.resolution_us();
+        let same = landmarks.iter().find(|l| l.first == unit.data).map(|l| l.range.start());
+        let follows = || {
+            let ends = landmarks.iter().map(|l| l.range.end());
+            let open = ends.filter(|e| !landmarks.iter().any(|l| l.range.contains(*e)));
+            open.min_by_key(|e| e.since_us(at).unsigned_abs())
+        };
+        let instant = same.or_else(follows)?;
+        if instant.since_us(at).unsigned_abs() <= resolution_us.unsigned_abs() {
+            self.timing.settle(unit.media, instant);
+        }
         Some(())
     }
 

@@ -11,7 +11,7 @@ fn assembler() -> Assembler {
     let timing = Timing::new(ClockMap::new(vec![], epoch), T0);
     let start = (Civil::from_micros_as_if_utc(T0.micros()), Convention::WallClock);
     let recording = Arc::new(recording(RecordingStatus::Stopped));
-    Assembler::new(recording, timing, start, range_ms(-60_000, 600_000), "file")
+    Assembler::new(recording, timing, start, range_ms(-60_000, 600_000), vec![], "file")
 }
 
 fn unit_of(kind: TrackKind, ms: i64, frame: FrameKind) -> Demuxed {

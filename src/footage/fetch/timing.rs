@@ -84,6 +84,23 @@ impl Timing {
         }
     }
 
+    /// Takes over the instant that stored footage has for a unit, if the anchors allow it. They do
+    /// where they are coarse: a clock of whole seconds leaves a second of choice, and every
+    /// transfer would choose another way.
+    pub(crate) fn settle(&mut self, media: MediaTime, utc: Utc) {
+        if let Some(r) = &mut self.relation {
+            let offset_us = utc.micros().saturating_sub(media.micros());
+            if offset_us.abs_diff(r.offset_us) <= r.resolution_us {
+                r.offset_us = offset_us;
+            }
+        }
+    }
+
+    /// How coarse the anchors are.
+    pub(crate) fn resolution_us(&self) -> i64 {
+        self.relation.map_or(0, |r| r.resolution_us as i64)
+    }
+
     /// Whether the stream said anything about its time.
     pub(crate) fn is_known(&self) -> bool {
         self.relation.is_some()

@@ -15,13 +15,13 @@ use dvrgate_media::container::ts::TsDemuxer;
 use dvrgate_media::container::{Demuxed, Demuxer};
 use dvrgate_model::{
     ChannelId, ClockMap, Convention, Direction, Error, ErrorKind, Origin, Recording, Result, Retry,
-    Segment, SegmentState, SourceRange, StreamKind, TrackToken, Utc, UtcRange,
+    Segment, SegmentState, SourceRange, StreamKind, Track, TrackKind, TrackToken, Utc, UtcRange,
 };
 use futures::StreamExt;
 use sha2::{Digest, Sha256};
 
 use super::FetchShared;
-use super::assemble::{Assembler, Ending};
+use super::assemble::{Assembler, Ending, Landmark};
 use super::flight::Flight;
 use super::timing::Timing;
 use crate::{Gop, MediaStore};
@@ -39,6 +39,10 @@ const STALL: Duration = Duration::from_secs(20);
 const MAX_RESUMES: u32 = 3;
 /// No more segments are looked at for one stretch.
 const MAX_SEGMENTS: usize = 2_000;
+/// Stored GOPs so long before and after the beginning of a transfer are compared with its first
+/// unit, and no more of them than so many.
+const LANDMARKS_US: (i64, i64) = (15_000_000, 2_000_000);
+const MAX_LANDMARKS: usize = 12;
 /// Stamps further outside what was asked for are nonsense.
 const BOUNDS_US: i64 = 2 * 3_600_000_000;
 
@@ -202,6 +206,7 @@ impl Job {
                 timing,
                 start,
                 bounds,
+                self.landmarks(window.start()).await,
                 &opened.what,
             ),
             hash: Sha256::new(),
@@ -225,6 +230,24 @@ impl Job {
             tracing::warn!(error = %e, "the origin of footage could not be noted");
         }
         Ok(cut)
+    }
+
+    /// What is stored of the picture around the beginning of a transfer.
+    async fn landmarks(&self, start: Utc) -> Vec<Landmark> {
+        let is_video = |t: &&Track| t.kind == TrackKind::Video;
+        let Some(track) = self.recording.tracks.iter().find(is_video) else { return Vec::new() };
+        let around =
+            UtcRange::clamped(start.plus_us(-LANDMARKS_US.0), start.plus_us(LANDMARKS_US.1));
+        let stored = self.shared.store.cover(&track.token, around).unwrap_or_default().gops;
+        let mut landmarks = Vec::new();
+        for (key, range) in stored.into_iter().rev().take(MAX_LANDMARKS) {
+            if let Ok(gop) = self.shared.store.gop(&key).await
+                && let Some(first) = gop.frames.first()
+            {
+                landmarks.push(Landmark { range, first: first.data.clone() });
+            }
+        }
+        landmarks
     }
 
     async fn open(&self, request: &FootageRequest) -> Result<dvrgate_adapter::Footage> {
