@@ -231,7 +231,7 @@ impl Adapter for Hikvision {
             let old = l.generation == Some(Generation::Psia);
             let downloads = p.download != DownloadPolicy::Never && !l.no_download;
             Capabilities {
-                clock: ClockSupport { read: true, zone: false, set: false },
+                clock: ClockSupport { read: true, zone: true, set: false },
                 segments: list(p.cap, p.max_window),
                 events: ListSupport {
                     offered: !old && !l.no_log,
