@@ -383,7 +383,23 @@ fn a_file_in_use_is_left_alone() {
     assert_eq!(error.kind(), dvrgate_model::ErrorKind::Conflict, "{error}");
 }
 
-/// design: the documented views, with at least these columns.
+/// The memory limit bounds what a query holds, not what it can answer.
+#[test]
+fn a_query_beyond_the_memory_limit_spills_beside_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { memory_limit_bytes: 32 << 20, ..Options::new(dir.path().join(FILE)) };
+    let index = DuckDbIndex::open(options).unwrap().index;
+    let pool = index.shared.pool().unwrap();
+    let sql = "SELECT count(*), (SELECT max(memory_limit) FROM pragma_database_size())
+               FROM (SELECT row_number() OVER (ORDER BY hash(a)) AS place, a
+                     FROM range(3000000) r(a)) WHERE place <> a";
+    let (rows, limit): (i64, String) =
+        pool.read(|db| Ok(db.query_row(sql, [], |r| Ok((r.get(0)?, r.get(1)?)))?)).unwrap();
+    assert!(rows > 2_900_000, "{rows}");
+    assert_eq!(limit, "32.0 MiB");
+}
+
+/// The documented views, with at least these columns.
 #[test]
 fn users_find_the_documented_views() {
     const VIEWS: [(&str, &str); 7] = [
