@@ -63,7 +63,8 @@ pub enum Delivery {
     },
     /// No footage here; playback goes on behind it (in its direction).
     Gap(UtcRange),
-    /// All data before this instant was delivered and the recording goes on: more units follow
+    /// All data before this instant was delivered, but for one unit per track that is held back
+    /// until it is known whether it ends a section; the recording goes on, and more units follow
     /// when they are recorded (only with `follow_live`).
     LiveEdge(Utc),
 }
@@ -78,6 +79,7 @@ pub struct Marks {
     pub end_of_span: bool,
     /// D: does not follow the unit before it in time.
     pub discontinuity: bool,
-    /// T: last unit of this playback, and the recording has no more.
+    /// T: last unit of this playback, and the recording has no more. (Not set where an interval of
+    /// [`FrameFilter::Intra`] swallows everything behind the last gap.)
     pub terminal: bool,
 }

@@ -326,8 +326,10 @@ impl FetchShared {
 }
 
 fn chunk_us(device: &Device) -> i64 {
-    let chunk = device.adapter.capabilities().footage.chunk.as_micros();
-    match i64::try_from(chunk).unwrap_or(i64::MAX) {
+    let support = device.adapter.capabilities().footage;
+    match i64::try_from(support.chunk.as_micros()).unwrap_or(i64::MAX) {
+        // A chunk takes as long as it lasts, and reverse playback waits for the whole of it.
+        _ if support.real_time_only => MIN_CHUNK_US,
         0 => DEFAULT_CHUNK_US,
         us => us.clamp(MIN_CHUNK_US, MAX_CHUNK_US),
     }

@@ -454,7 +454,7 @@ async fn a_prefetch_that_has_not_begun_is_raised_when_it_is_needed() {
 
 #[tokio::test]
 async fn the_live_edge_is_followed_until_recording_stops() {
-    // R8.8-1 to R8.8-3, R8.9-2.
+    // R8.8-1, R8.8-2, R8.8-3, R8.9-2.
     let site = Site::new("UTC", vec![range_ms(0, 60_000)], BUDGET).await;
     site.apply(vec![Change::Recording(Box::new(recording(RecordingStatus::Recording)))]).await;
     site.list(range_ms(0, 11_000), SegmentState::Growing).await;

@@ -271,7 +271,7 @@ impl Forward {
     }
 }
 
-/// R8.5.4-1 to R8.5.4-4.
+/// R8.5.4-1, R8.5.4-2, R8.5.4-3, R8.5.4-4.
 pub(super) fn passes(filter: FrameFilter, frame: &Frame, far_enough: impl Fn(i64) -> bool) -> bool {
     match filter {
         FrameFilter::All => true,

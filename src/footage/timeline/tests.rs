@@ -236,7 +236,7 @@ fn expected_forward(
     filter: FrameFilter,
 ) -> Vec<(Utc, FrameKind, Marks)> {
     let flat = flat(track);
-    // Where playback starts (R8.5.5-1 to R8.5.5-5).
+    // Where playback starts (R8.5.5-1, R8.5.5-2, R8.5.5-3).
     let Some(k) = track.0.iter().position(|s| s.end() > from) else { return Vec::new() };
     let i = flat[k].iter().rposition(|(at, kind)| kind.is_clean() && *at <= from).unwrap_or(0);
     let mut out: Vec<(Utc, FrameKind, Marks)> = Vec::new();
@@ -341,8 +341,9 @@ fn instants(sections: Vec<Section>) -> impl Strategy<Value = (Vec<Section>, Utc,
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// R8.3-6, R8.3-7, R8.3-10, R8.3-14, R8.5.2-2, R8.5.2-3, R8.5.2-5, R8.5.4-1 to R8.5.4-4,
-    /// R8.5.5-1 to R8.5.5-3: forwards, every unit once, with its marks, from the right place.
+    /// R8.3-6, R8.3-7, R8.3-10, R8.3-14, R8.5.2-2, R8.5.2-3, R8.5.2-5, R8.5.4-1, R8.5.4-2,
+    /// R8.5.4-3, R8.5.4-4, R8.5.5-1, R8.5.5-2, R8.5.5-3, R8.5.5-5: forwards, every unit once, with
+    /// its marks, from the right place.
     #[test]
     fn forward_is_what_the_oracle_says(
         (sections, from, until) in sections().prop_flat_map(instants),
@@ -357,7 +358,8 @@ proptest! {
         prop_assert_eq!(units(&got), want);
     }
 
-    /// R8.3-8, R8.3-9, R8.3-15, R8.5.5-2, R8.5.5-4, R8.5.5-5, R8.6-1 to R8.6-4: in reverse.
+    /// R8.3-8, R8.3-9, R8.3-15, R8.5.5-2, R8.5.5-4, R8.5.5-5, R8.6-1, R8.6-2, R8.6-3, R8.6-4: in
+    /// reverse.
     #[test]
     fn reverse_is_what_the_oracle_says(
         (sections, from, until) in sections().prop_flat_map(instants),
