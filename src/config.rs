@@ -86,8 +86,6 @@ pub struct Device {
     pub id: DeviceId,
     /// Recorder family.
     pub vendor: String,
-    /// Label of the family with a mapping overlay of its own.
-    pub brand: Option<String>,
     /// Where it is.
     pub url: Url,
     /// RTSP where it differs from what the recorder says.
@@ -149,11 +147,18 @@ pub struct Sync {
     pub interval: Duration,
     /// Whether recorders' event streams are listened to.
     pub watch: bool,
+    /// No footage older than this is looked for.
+    #[serde(with = "humantime_serde")]
+    pub horizon: Duration,
 }
 
 impl Default for Sync {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(30), watch: true }
+        Self {
+            interval: Duration::from_secs(30),
+            watch: true,
+            horizon: Duration::from_secs(400 * 86_400),
+        }
     }
 }
 
@@ -266,7 +271,6 @@ struct RawUser {
 struct RawDevice {
     id: Spanned<String>,
     vendor: Spanned<String>,
-    brand: Option<String>,
     url: Spanned<String>,
     rtsp: Option<Spanned<String>>,
     #[serde(default)]
@@ -370,7 +374,6 @@ impl Checker<'_> {
             devices.push(Device {
                 id: DeviceId::new(id),
                 vendor: d.vendor.into_inner(),
-                brand: d.brand,
                 url,
                 rtsp,
                 username: d.username,
@@ -397,7 +400,10 @@ impl Checker<'_> {
             Err(e) => {
                 self.error(
                     text,
-                    format!("{:?} is not a URL ({e}); write for instance \"http://192.0.2.64\"", text.get_ref()),
+                    format!(
+                        "{:?} is not a URL ({e}); write for instance \"http://192.0.2.64\"",
+                        text.get_ref()
+                    ),
                 );
                 None
             }
@@ -486,8 +492,7 @@ budget = "50GiB"
 
     fn parse(text: &str) -> Result<Config, String> {
         let vendors = ["hikvision", "folder"].map(str::to_owned);
-        Config::parse(text, "c.toml", Path::new("/base"), &vendors)
-            .map_err(|e| e.to_string())
+        Config::parse(text, "c.toml", Path::new("/base"), &vendors).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -511,7 +516,12 @@ budget = "50GiB"
             ("http://192.0.2.64", "192.0.2.64", 15, "http://192.0.2.64"),
             ("http://192.0.2.64", "http://u:p@192.0.2.64", 15, "use username and password"),
             ("http://192.0.2.64", "ftp://192.0.2.64", 15, "use http://"),
-            ("password = \"x\"", "password = { env = \"NOT_SET_ANYWHERE\" }", 17, "NOT_SET_ANYWHERE"),
+            (
+                "password = \"x\"",
+                "password = { env = \"NOT_SET_ANYWHERE\" }",
+                17,
+                "NOT_SET_ANYWHERE",
+            ),
             ("password = \"x\"", "password = { file = \"nowhere\" }", 17, "/base/nowhere"),
             ("Europe/Bratislava", "Europe/Bratislave", 18, "IANA name"),
             ("playback_sessions = 2", "playback_sessions = 0", 19, "use 1 or more"),
@@ -523,7 +533,8 @@ budget = "50GiB"
             assert!(error.starts_with(&format!("c.toml:{line}: ")), "{to}: {error}");
             assert!(error.contains(words), "{to}: {error}");
         }
-        let twice = format!("{GOOD}\n[[device]]\nid=\"yard\"\nvendor=\"folder\"\nurl=\"file:///x\"\n");
+        let twice =
+            format!("{GOOD}\n[[device]]\nid=\"yard\"\nvendor=\"folder\"\nurl=\"file:///x\"\n");
         assert!(parse(&twice).unwrap_err().contains("is there twice"));
     }
 }

@@ -6,19 +6,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dvrgate_auth::{DigestGate, DigestSettings, TokenGate, TokenSettings, User, Users};
+use dvrgate_auth::{
+    DigestGate, DigestSettings, Throttle, ThrottleSettings, TokenGate, TokenSettings, User, Users,
+};
 use dvrgate_device::discovery::tokio::Discovery;
 use dvrgate_device::{Device as DeviceService, LinuxMachine, Machine, Settings, State, discovery};
 use dvrgate_footage::Footage;
 use dvrgate_model::ports::ControlStore;
 use dvrgate_model::{Error, ErrorKind, Fault, Result};
 use dvrgate_replay::SessionTimeout;
+use dvrgate_replay::playback::application;
+use dvrgate_rtsp::server::{Server as RtspServer, ServerConfig};
 use dvrgate_soap::hyper::{Server, full, page};
 use dvrgate_soap::{Door, Host};
+use futures::FutureExt as _;
 use http::{Response, StatusCode};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Level};
 use crate::wiring::Core;
@@ -47,8 +53,28 @@ impl Gateway {
         let store: Arc<dyn ControlStore> = Arc::clone(&core.store) as _;
 
         let http_listener = bind(config.gateway.http, "http").await?;
-        let rtsp_listener = bind(config.gateway.rtsp, "rtsp").await?;
-        let (http, rtsp) = (local(&http_listener)?, local(&rtsp_listener)?);
+        let http = local(&http_listener)?;
+        // SOAP and RTSP share users and the brake on guessing.
+        let digest = DigestGate::new("dvrgate", users(config)?, DigestSettings::default());
+        let throttle = Arc::new(Throttle::new(ThrottleSettings::default()));
+        let timeout = SessionTimeout::default();
+        let rtsp_server = RtspServer::bind(
+            config.gateway.rtsp,
+            ServerConfig {
+                gate: Some(digest.clone()),
+                throttle: Some(Arc::clone(&throttle)),
+                session_timeout: timeout.get(),
+                ..ServerConfig::default()
+            },
+            application(
+                Arc::clone(&core.index),
+                Arc::clone(&footage) as _,
+                Arc::clone(&footage) as _,
+            ),
+        )
+        .await
+        .map_err(|e| taken(config.gateway.rtsp, "rtsp", e))?;
+        let rtsp = rtsp_server.local_addr()?;
         let advertise = config.gateway.advertise.clone();
 
         let settings = Settings {
@@ -57,15 +83,11 @@ impl Gateway {
             discovery: config.gateway.discovery,
             ..Settings::named(&config.gateway.name)
         };
-        let state = State::open(
-            Arc::clone(&store),
-            settings.fixed_scopes(),
-            settings.initial_scopes(),
-        );
+        let state =
+            State::open(Arc::clone(&store), settings.fixed_scopes(), settings.initial_scopes());
         let state = Arc::new(state.await?);
         let machine: Arc<dyn Machine> = Arc::new(LinuxMachine);
         let device = DeviceService::new(settings, Arc::clone(&state), Arc::clone(&machine));
-        let timeout = SessionTimeout::default();
         let replay = dvrgate_replay::service::service(
             Arc::clone(&core.index),
             store,
@@ -79,11 +101,8 @@ impl Gateway {
             replay.await?,
         ];
 
-        // SOAP and RTSP share users and the brake on guessing.
-        let digest = DigestGate::new("dvrgate", users(config)?, DigestSettings::default());
         let tokens = TokenGate::new(users(config)?, TokenSettings::default());
-        let throttle = Arc::new(dvrgate_auth::Throttle::default());
-        let door = Door::with_throttle(digest.clone(), tokens, Arc::clone(&throttle));
+        let door = Door::with_throttle(digest, tokens, throttle);
         let host = Host::new(services, door, Arc::clone(&core.clock));
         let ready = Arc::new(AtomicBool::new(false));
         let server = Arc::new(pages(
@@ -98,14 +117,14 @@ impl Gateway {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(server.serve(http_listener, until(stopped.clone())));
-        let application = dvrgate_replay::playback::application(
-            Arc::clone(&core.index),
-            footage,
-            timeout,
-            Arc::clone(&core.clock),
-        );
-        let rtsp_server = dvrgate_rtsp::tokio::Server::new(application, digest, throttle);
-        tasks.spawn(rtsp_server.serve(rtsp_listener, until(stopped.clone())));
+        let cancelled = CancellationToken::new();
+        let cancel = cancelled.clone();
+        tasks.spawn(until(stopped.clone()).map(move |()| cancel.cancel()));
+        tasks.spawn(async move {
+            if let Err(error) = rtsp_server.run(cancelled).await {
+                tracing::error!(%error, "RTSP ended");
+            }
+        });
         if config.gateway.discovery {
             let discovery = Discovery {
                 state,
@@ -146,13 +165,19 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 }
 
 async fn bind(address: SocketAddr, what: &'static str) -> Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|e| {
-        let text = format!(
-            "cannot listen on {address} ({what}): {e}; another program may use the port, \
-             gateway.{what} chooses another"
-        );
-        Error::new(ErrorKind::Unreachable, text).with_fault(Fault::Gateway)
-    })
+    TcpListener::bind(address).await.map_err(|e| taken(address, what, e))
+}
+
+fn taken(
+    address: SocketAddr,
+    what: &'static str,
+    e: impl std::error::Error + Send + Sync + 'static,
+) -> Error {
+    let text = format!(
+        "cannot listen on {address} ({what}); another program may use the port, gateway.{what} \
+         chooses another"
+    );
+    Error::new(ErrorKind::Unreachable, text).with_fault(Fault::Gateway).because(e)
 }
 
 fn local(listener: &TcpListener) -> Result<SocketAddr> {

@@ -96,6 +96,7 @@ impl Core {
         let options = dvrgate_sync::Options {
             fresh_every: config.sync.interval,
             watch: config.sync.watch,
+            horizon: config.sync.horizon,
             ..dvrgate_sync::Options::default()
         };
         let syncer = Syncer::new(devices, Arc::clone(&index), Arc::clone(&clock), sink, options);

@@ -123,7 +123,7 @@ pub(crate) struct Trust {
 
 /// What these devices survive, before the mapping lowers it.
 const LIMITS: DeviceLimits =
-    DeviceLimits { requests_per_second: 10.0, parallel_requests: 3, logins_before_lockout: 3 };
+    DeviceLimits { requests_per_second: 50.0, parallel_requests: 3, logins_before_lockout: 3 };
 
 impl Hikvision {
     fn new(settings: DeviceSettings, mapping: Arc<Mapping>) -> Result<Self> {
@@ -237,7 +237,7 @@ impl Adapter for Hikvision {
                     offered: !old && !l.no_log,
                     order: ListOrder::Unordered,
                     clips: false,
-                    ..list(p.log_cap, p.max_window)
+                    ..list(p.log_cap, p.log_window)
                 },
                 footage: FootageSupport {
                     by_time: true,

@@ -60,6 +60,8 @@ pub(crate) struct Policy {
     pub(crate) log_cap: usize,
     pub(crate) log_categories: Vec<String>,
     pub(crate) max_window: Duration,
+    /// Widest window of one question to the log: a full one is halved, an empty one costs nothing.
+    pub(crate) log_window: Duration,
     pub(crate) chunk: Duration,
     pub(crate) silence: Duration,
     /// Sessions that are used at most.
@@ -119,6 +121,7 @@ impl Policy {
                 .filter(|c| !c.is_empty() && c.bytes().all(|b| b.is_ascii_alphanumeric()))
                 .collect(),
             max_window: Duration::from_secs(u64::from(hours) * 3_600),
+            log_window: Duration::from_secs(m.query("log-window-days", 31u64).clamp(1, 366) * 86_400),
             chunk: Duration::from_secs(m.query("chunk-s", 60u64).clamp(5, 600)),
             silence: Duration::from_secs(m.query("silence-s", 300u64).clamp(10, 3_600)),
             sessions: m.limits().playback_sessions.unwrap_or(1).max(1),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use dvrgate_hikvision_simulator::{Options, Simulator};
-use dvrgate_index::{Index as _, Scope};
+use dvrgate_index::Scope;
 use dvrgate_testkit::Scenario;
 use rand::Rng as _;
 
@@ -46,15 +46,17 @@ pub struct DemoArgs {
 
 /// Runs it.
 pub async fn run(args: DemoArgs) -> Result<(), CliError> {
-    let temporary = tempfile::tempdir()
-        .map_err(|e| CliError::failed(format!("no temporary folder: {e}")))?;
+    let temporary =
+        tempfile::tempdir().map_err(|e| CliError::failed(format!("no temporary folder: {e}")))?;
     let scenario = scenario(Some((&args.footage, temporary.path())))?;
     let simulator = Simulator::start(&scenario, Options::default()).await?;
     note(&format!("demo: simulated recorder at http://{}", simulator.http_addr));
 
     let data = args.data.clone().unwrap_or_else(|| temporary.path().join("data"));
     let password = args.password.clone().unwrap_or_else(random_password);
-    let config = config(&args, data, &password, &scenario, &simulator)?;
+    let base = temporary.path().to_owned();
+    lift_limits(&base)?;
+    let config = config(&args, (base, data), &password, &scenario, &simulator)?;
     let mut gateway = Gateway::start(&config).await?;
     note("demo: first sync of the recorder");
     for (id, report) in gateway.core.syncer.sync_all(&|_| {}).await {
@@ -90,14 +92,12 @@ pub async fn run(args: DemoArgs) -> Result<(), CliError> {
 
 fn config(
     args: &DemoArgs,
-    data_dir: PathBuf,
+    (base, data_dir): (PathBuf, PathBuf),
     password: &str,
     scenario: &Scenario,
     simulator: &dvrgate_hikvision_simulator::Handle,
 ) -> Result<Config, CliError> {
-    let url = |text: String| {
-        text.parse().map_err(|e| CliError::failed(format!("{text}: {e}")))
-    };
+    let url = |text: String| text.parse().map_err(|e| CliError::failed(format!("{text}: {e}")));
     Ok(Config {
         gateway: GatewayConfig {
             name: "dvrgate demo".to_owned(),
@@ -115,7 +115,6 @@ fn config(
         devices: vec![Device {
             id: "depot".into(),
             vendor: "hikvision".to_owned(),
-            brand: None,
             url: url(format!("http://{}", simulator.http_addr))?,
             rtsp: Some(url(format!("rtsp://{}", simulator.rtsp_addr))?),
             username: scenario.device.username.clone(),
@@ -125,10 +124,22 @@ fn config(
         }],
         footage: crate::config::Footage::default(),
         index: crate::config::Index::default(),
-        sync: crate::config::Sync::default(),
-        base: args.data.clone().unwrap_or_default(),
+        // The recorder of the demo has nothing older.
+        sync: crate::config::Sync { horizon: Duration::from_secs(86_400), ..Default::default() },
+        base,
         warnings: Vec::new(),
     })
+}
+
+/// A simulated recorder takes more than a real one: a local mapping says so, and the demo is ready
+/// sooner.
+fn lift_limits(base: &Path) -> Result<(), CliError> {
+    const MAPPING: &str =
+        "schema = 1\nvendor = \"hikvision\"\n[limits]\nrequests_per_second = 50\n";
+    let folder = base.join("mappings");
+    std::fs::create_dir_all(&folder)
+        .and_then(|()| std::fs::write(folder.join("demo.toml"), MAPPING))
+        .map_err(|e| CliError::failed(format!("{}: {e}", folder.display())))
 }
 
 /// The recorder of the demo, with one more channel for each file of footage.

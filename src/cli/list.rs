@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clap::Args;
-use dvrgate_index::{EventSelect, Scope, SegmentSelect, Snapshot, blocking};
+use dvrgate_index::{EventSelect, Index as _, Scope, SegmentSelect, Snapshot, blocking};
 use dvrgate_model::{
     Direction, Items, RecordingToken, Topic, TrackKind, TrackToken, Utc, UtcRange,
 };
@@ -67,7 +67,9 @@ impl Window {
 
 /// `segments`
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  dvrgate segments --config dvrgate.toml --recording yard-1 --from 2026-11-24T00:00:00Z")]
+#[command(
+    after_help = "Example:\n  dvrgate segments --config dvrgate.toml --recording yard-1 --from 2026-11-24T00:00:00Z"
+)]
 pub struct SegmentsArgs {
     #[command(flatten)]
     common: Common,
@@ -77,7 +79,9 @@ pub struct SegmentsArgs {
 
 /// `events`
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  dvrgate events --config dvrgate.toml --topic tns1:VideoSource/MotionAlarm --reverse --limit 20")]
+#[command(
+    after_help = "Example:\n  dvrgate events --config dvrgate.toml --topic tns1:VideoSource/MotionAlarm --reverse --limit 20"
+)]
 pub struct EventsArgs {
     #[command(flatten)]
     common: Common,
@@ -162,7 +166,14 @@ pub async fn segments(args: SegmentsArgs) -> Result<(), CliError> {
     };
     let page = blocking(snapshot, move |s| s.segments(&select)).await?;
     let mut rows = Rows::new(&[
-        "track", "start", "end", "reason", "state", "bytes", "source_start", "source_end",
+        "track",
+        "start",
+        "end",
+        "reason",
+        "state",
+        "bytes",
+        "source_start",
+        "source_end",
         "uncertainty_s",
     ]);
     for s in &page.items {
@@ -198,7 +209,14 @@ pub async fn events(args: EventsArgs) -> Result<(), CliError> {
     };
     let page = blocking(snapshot, move |s| s.events(&select)).await?;
     let mut rows = Rows::new(&[
-        "time", "recording", "track", "topic", "source", "data", "property", "origin",
+        "time",
+        "recording",
+        "track",
+        "topic",
+        "source",
+        "data",
+        "property",
+        "origin",
         "source_time",
     ]);
     for e in &page.items {

@@ -12,7 +12,14 @@ pub fn install(verbose: u8, json: bool) {
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_target(false);
     // A second installation (tests) keeps the first.
-    let _ = if json { registry.with(layer.json()).try_init() } else { registry.with(layer.compact()).try_init() };
+    let _ = if json {
+        registry.with(layer.json()).try_init()
+    } else {
+        registry.with(layer.compact()).try_init()
+    };
 }

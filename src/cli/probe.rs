@@ -71,7 +71,6 @@ impl ProbeArgs {
             let device = config::Device {
                 id: "probe".into(),
                 vendor: self.vendor.clone().unwrap_or_default(),
-                brand: None,
                 url: url.clone(),
                 rtsp: None,
                 username: self.username.clone(),
@@ -164,12 +163,8 @@ async fn newest(
         Err(_) => Civil::from_micros_as_if_utc(cx.clock.utc().micros()),
     };
     let window = SourceRange::new(now.plus_us(-DAY_US), now);
-    let mut query = SegmentQuery {
-        channel: channel.id,
-        stream: StreamKind::Main,
-        window,
-        cursor: None,
-    };
+    let mut query =
+        SegmentQuery { channel: channel.id, stream: StreamKind::Main, window, cursor: None };
     let mut newest: Option<SourceSegment> = None;
     // A day of one channel is some dozens of pages at most; a recorder that never ends is cut off.
     for _ in 0..100 {
