@@ -13,6 +13,8 @@ pub struct ClientAuth {
     username: String,
     password: String,
     challenge: Option<Challenge>,
+    /// A request with these credentials was not refused.
+    accepted: bool,
 }
 
 enum Challenge {
@@ -29,19 +31,39 @@ impl fmt::Debug for ClientAuth {
 impl ClientAuth {
     /// Nothing is sent before a server asks.
     pub fn new(username: impl Into<String>, password: impl Into<String>) -> Self {
-        Self { username: username.into(), password: password.into(), challenge: None }
+        Self {
+            username: username.into(),
+            password: password.into(),
+            challenge: None,
+            accepted: false,
+        }
     }
 
-    /// Takes the challenges of a 401. `false` where asking again is pointless: no user, nothing
-    /// that can be answered, or the same challenge answered before and not stale.
-    pub fn challenged(&mut self, fields: &Fields, answered: bool) -> bool {
-        let challenges: Vec<_> =
+    /// Takes the challenges of a 401; `answered` is how often the request had credentials already.
+    /// `false` where asking again is pointless or brings a lock-out nearer: no user, nothing that
+    /// can be answered, or a refusal of what was answered. That is none where the server calls the
+    /// nonce stale, or (once) where it accepted these credentials before and has a fresh nonce.
+    pub fn challenged(&mut self, fields: &Fields, answered: u8) -> bool {
+        let mut challenges: Vec<_> =
             fields.all("WWW-Authenticate").filter_map(Challenge::parse).collect();
-        let is_digest = |c: &Challenge| matches!(c, Challenge::Digest(_));
-        let stale = challenges.iter().any(|c| matches!(c, Challenge::Digest(d) if d.stale));
-        let at = challenges.iter().position(is_digest).unwrap_or(0);
-        self.challenge = challenges.into_iter().nth(at);
-        !self.username.is_empty() && self.challenge.is_some() && (!answered || stale)
+        let digest = challenges.iter().position(|c| c.nonce().is_some());
+        let challenge =
+            (!challenges.is_empty()).then(|| challenges.swap_remove(digest.unwrap_or(0)));
+        let stale = matches!(&challenge, Some(Challenge::Digest(d)) if d.stale);
+        let nonce = challenge.as_ref().and_then(Challenge::nonce);
+        let fresh = nonce.is_some() && nonce != self.challenge.as_ref().and_then(Challenge::nonce);
+        let useful = match answered {
+            0 => true,
+            1 => stale || (fresh && self.accepted),
+            _ => stale,
+        };
+        self.challenge = challenge;
+        !self.username.is_empty() && self.challenge.is_some() && useful
+    }
+
+    /// Says that a request with credentials was not refused.
+    pub fn accepted(&mut self) {
+        self.accepted = true;
     }
 
     /// Adds credentials to a request, once there is a challenge. Says whether it did.
@@ -71,6 +93,13 @@ impl ClientAuth {
 }
 
 impl Challenge {
+    fn nonce(&self) -> Option<&str> {
+        match self {
+            Self::Digest(d) => Some(&d.nonce),
+            Self::Basic => None,
+        }
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let scheme = text.split_ascii_whitespace().next()?;
         if scheme.eq_ignore_ascii_case("digest") {
@@ -104,7 +133,7 @@ mod tests {
             r#"Basic realm="/""#,
             r#"Digest realm="IP Camera(C5555)", nonce="66b7d", random="x", stale="FALSE""#,
         ]);
-        assert!(auth.challenged(&fields, false));
+        assert!(auth.challenged(&fields, 0));
         assert!(auth.sign(&mut request));
         let value = request.fields.get("Authorization").unwrap();
         assert!(
@@ -112,21 +141,20 @@ mod tests {
             "{value}"
         );
         assert!(value.contains("uri=\"rtsp://h/Streaming/tracks/101\""), "{value}");
-        // HA1 = md5(admin:IP Camera(C5555):12345), HA2 = md5(DESCRIBE:uri), RFC 2069 form.
-        assert!(!auth.challenged(&fields, true), "a refused password is not tried twice");
+        assert!(!auth.challenged(&fields, 1), "a refused password is not tried twice");
         let stale = challenge(&[r#"Digest realm="r", nonce="2", stale=true"#]);
-        assert!(auth.challenged(&stale, true));
+        assert!(auth.challenged(&stale, 1));
     }
 
     #[test]
     fn basic_and_nothing() {
         let mut auth = ClientAuth::new("a", "b");
-        assert!(auth.challenged(&challenge(&[r#"Basic realm="x""#]), false));
+        assert!(auth.challenged(&challenge(&[r#"Basic realm="x""#]), 0));
         let mut request = Request::new(Method::Options, "*");
         assert!(auth.sign(&mut request));
         assert_eq!(request.fields.get("Authorization"), Some("Basic YTpi"));
-        assert!(!auth.challenged(&challenge(&["Negotiate"]), false));
-        assert!(!ClientAuth::new("", "").challenged(&challenge(&["Basic"]), false));
+        assert!(!auth.challenged(&challenge(&["Negotiate"]), 0));
+        assert!(!ClientAuth::new("", "").challenged(&challenge(&["Basic"]), 0));
         assert!(!format!("{auth:?}").contains("\"b\""));
     }
 }

@@ -27,12 +27,18 @@
 //! A client that is dropped with a session still says TEARDOWN, as far as the connection lets it:
 //! recorders have few playback slots and keep those of broken connections for a minute.
 
+mod address;
 mod auth;
 mod engine;
+mod options;
+mod refusal;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod tokio;
 
 pub use self::auth::ClientAuth;
 pub use self::engine::{Engine, Event};
-pub use self::streams::{Received, Streams};
-pub use self::tokio::{Client, ClientOptions, ControlUrl, PlayOptions, PlayReply};
+pub use self::options::{ClientOptions, ControlUrl, End, PlayOptions, PlayReply};
+pub use self::streams::{Incoming, RawPacket, Received, Start, Streams};
+pub use self::tokio::Client;

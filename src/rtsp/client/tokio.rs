@@ -1,148 +1,92 @@
 //! Runs the client engine over a connection.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
-use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use ::tokio::time::{Instant, sleep_until, timeout_at};
-use bytes::{Buf, Bytes};
-use dvrgate_model::{Error, ErrorKind, Fault, Result};
+use ::tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use ::tokio::runtime::Handle;
+use ::tokio::time::{Instant, timeout, timeout_at};
+use bytes::{Buf, Bytes, BytesMut};
+use dvrgate_model::{Error, ErrorKind, Result};
+use tokio_util::io::poll_read_buf;
 
-use super::{ClientAuth, Engine, Event, Received, Streams};
-use crate::headers::{Range, RateControl, RtpInfo, Scale, Transport};
-use crate::message::{Method, Request, Response, Status};
+use super::address::Addresses;
+use super::refusal::refused;
+use super::{
+    ClientAuth, ClientOptions, End, Engine, Event, Incoming, PlayOptions, PlayReply, Received,
+    Start, Streams,
+};
+use crate::headers::{RtpInfoEntry, Transport};
+use crate::message::{Method, Request, Response};
 use crate::sdp::Remote;
 
-/// How control URLs of media sections are made.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum ControlUrl {
-    /// Relative to `Content-Base`, or to the URL without its query.
-    #[default]
-    Resolve,
-    /// Behind the URL as it was asked for, query included: what some recorders want.
-    Append,
-}
-
-/// How to reach a presentation.
-#[derive(Clone)]
-pub struct ClientOptions {
-    /// With its query, without user and password.
-    pub url: String,
-    /// Empty where none is needed.
-    pub username: String,
-    /// Never printed.
-    pub password: String,
-    /// `User-Agent`.
-    pub user_agent: String,
-    /// See [`ControlUrl`].
-    pub control: ControlUrl,
-    /// Longest wait for an answer.
-    pub reply_timeout: Duration,
-    /// Keeps the session alive; GET_PARAMETER unless the recorder dislikes it.
-    pub keep_alive: Method,
-    /// Sent with SETUP and PLAY, for instance `onvif-replay`.
-    pub require: Option<String>,
-}
-
-impl Default for ClientOptions {
-    fn default() -> Self {
-        Self {
-            url: String::new(),
-            username: String::new(),
-            password: String::new(),
-            user_agent: "dvrgate".to_owned(),
-            control: ControlUrl::default(),
-            reply_timeout: Duration::from_secs(10),
-            keep_alive: Method::GetParameter,
-            require: None,
-        }
-    }
-}
-
-impl std::fmt::Debug for ClientOptions {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClientOptions")
-            .field("url", &self.url)
-            .field("username", &self.username)
-            .field("control", &self.control)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What to play and how.
-#[derive(Clone, Debug, Default)]
-pub struct PlayOptions {
-    /// Where; absent: as the URL says.
-    pub range: Option<Range>,
-    /// How fast.
-    pub scale: Option<f64>,
-    /// Who sets the pace; absent: not sent.
-    pub rate_control: Option<RateControl>,
-    /// Other headers.
-    pub fields: Vec<(String, String)>,
-}
-
-/// What the server said to a PLAY.
-#[derive(Clone, Debug)]
-pub struct PlayReply {
-    /// Where it starts, if it told.
-    pub range: Option<Range>,
-    /// The scale in use, if it told.
-    pub scale: Option<f64>,
-    /// Where the streams begin, if it told.
-    pub rtp_info: RtpInfo,
-}
-
-/// A session of a recorder over one connection.
+/// A session of a recorder over one connection. Dropped with a session, it says TEARDOWN from a task
+/// of its own, if there is a runtime.
 #[derive(Debug)]
-pub struct Client<S> {
-    io: S,
+pub struct Client<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> {
+    /// Taken when the client is dropped.
+    wire: Option<Wire<S>>,
     options: ClientOptions,
     engine: Engine,
     streams: Streams,
     description: Remote,
-    /// Base of relative control URLs.
-    base: String,
-    /// Control URL of the whole session.
-    aggregate: String,
+    addresses: Addresses,
     /// Media that are set up, with their control URLs.
     set_up: Vec<(usize, String)>,
-    out: VecDeque<Bytes>,
     keep_alive_at: Option<Instant>,
-    ended: bool,
+    playing: bool,
+    /// While playing: since when a caller waits without getting RTP.
+    silent_since: Option<Instant>,
+    end: Option<End>,
+    closed: bool,
 }
 
-/// Half of the timeout is the usual margin; a wrong one must not make a flood.
-const MIN_KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// A connection and what waits to be written to it.
+#[derive(Debug)]
+struct Wire<S> {
+    io: S,
+    out: VecDeque<Bytes>,
+}
+
 const DEFAULT_TIMEOUT_SECS: u32 = 60;
+/// Longest pause between keep-alives: firewalls forget connections too.
+const MAX_KEEP_ALIVE: Duration = Duration::from_secs(60);
 const READ_BYTES: usize = 64 * 1024;
+/// Messages that wait to be written: ours, and answers to a server that does not read them.
+const MAX_OUT: usize = 64;
 /// Time for an answer to TEARDOWN; recorders that never answer are known.
 const TEARDOWN_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time for the TEARDOWN of a client that was dropped.
+const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Client<S> {
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Client<S> {
     /// Over a connection that is open.
     pub fn new(io: S, options: ClientOptions) -> Self {
         let auth = ClientAuth::new(&options.username, &options.password);
         let engine = Engine::new(auth, &options.user_agent);
         Self {
-            io,
-            engine,
-            streams: Streams::default(),
+            wire: Some(Wire { io, out: VecDeque::new() }),
+            engine: engine.with_keep_alive(options.keep_alive.clone()),
+            streams: Streams::new(&options.raw_payload_types),
             description: Remote::default(),
-            base: options.url.clone(),
-            aggregate: options.url.clone(),
+            addresses: Addresses::new(&options.url, options.control),
             options,
             set_up: Vec::new(),
-            out: VecDeque::new(),
             keep_alive_at: None,
-            ended: false,
+            playing: false,
+            silent_since: None,
+            end: None,
+            closed: false,
         }
     }
 
     /// OPTIONS: the methods that the server names.
     pub async fn options(&mut self) -> Result<Vec<Method>> {
-        let reply = self.ask(Method::Options, self.options.url.clone(), &[]).await?;
+        let reply = self.ask(Method::Options, self.addresses.url.clone(), &[]).await?;
         let public = reply.fields.get("Public").unwrap_or_default();
         Ok(public.split(',').map(|m| Method::from_name(m.trim())).collect())
     }
@@ -150,25 +94,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Client<S> {
     /// DESCRIBE.
     pub async fn describe(&mut self) -> Result<&Remote> {
         let accept = [("Accept", "application/sdp".to_owned())];
-        let reply = self.ask(Method::Describe, self.options.url.clone(), &accept).await?;
+        let reply = self.ask(Method::Describe, self.addresses.url.clone(), &accept).await?;
         let text = String::from_utf8_lossy(&reply.body);
         self.description = Remote::parse(&text)
             .ok_or_else(|| Error::malformed("the recorder's description has no media"))?;
-        self.base = match self.options.control {
-            ControlUrl::Append => self.options.url.clone(),
-            ControlUrl::Resolve => {
-                let named = ["Content-Base", "Content-Location"];
-                let named = named.iter().find_map(|n| reply.fields.get(n));
-                // Some firmware leaves the scheme out.
-                let named = named.filter(|b| b.contains("://"));
-                let url = self.options.url.split('?').next().unwrap_or_default();
-                named.unwrap_or(url).to_owned()
-            }
-        };
-        self.aggregate = match self.description.control.as_deref() {
-            Some(c) if c != "*" => join(&self.base, c),
-            _ => self.base.clone(),
-        };
+        self.addresses.described(&reply.fields, self.description.control.as_deref());
         Ok(&self.description)
     }
 
@@ -177,10 +107,14 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Client<S> {
         &self.description
     }
 
-    /// Media sections whose encoding is known.
+    /// Media sections whose encoding is known, or whose packets are wanted raw.
     pub fn playable(&self) -> Vec<usize> {
+        let raw = &self.options.raw_payload_types;
         let media = self.description.media.iter().enumerate();
-        media.filter(|(_, m)| m.params.is_some()).map(|(i, _)| i).collect()
+        media
+            .filter(|(_, m)| m.params.is_some() || raw.contains(&m.payload_type))
+            .map(|(i, _)| i)
+            .collect()
     }
 
     /// SETUP of one media section, interleaved.
@@ -190,15 +124,12 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Client<S> {
             .media
             .get(media)
             .ok_or_else(|| Error::invalid(format!("there is no media section {media}")))?;
-        let params = section.params.clone().ok_or_else(|| {
-            Error::new(ErrorKind::NotImplemented, "encoding is not known")
-                .with("encoding", &section.encoding)
-        })?;
-        let url = match section.control.as_deref() {
-            Some("*") | None => self.base.clone(),
-            Some(control) => join(&self.base, control),
-        };
-        let payload_type = section.payload_type;
+        let (params, payload_type) = (section.params.clone(), section.payload_type);
+        if params.is_none() && !self.options.raw_payload_types.contains(&payload_type) {
+            return Err(Error::new(ErrorKind::NotImplemented, "encoding is not known")
+                .with("encoding", &section.encoding));
+        }
+        let url = self.addresses.of(section.control.as_deref());
         let channel = u8::try_from(self.set_up.len() * 2)
             .map_err(|_| Error::new(ErrorKind::LimitExceeded, "too many media sections"))?;
         let mut fields = vec![("Transport", Transport::tcp(channel, channel + 1).to_string())];
@@ -206,71 +137,82 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Client<S> {
         let reply = self.ask(Method::Setup, url.clone(), &fields).await?;
         let agreed = reply.fields.get("Transport").and_then(|t| t.parse::<Transport>().ok());
         let channel = agreed.and_then(|t| t.interleaved).map_or(channel, |(rtp, _)| rtp);
-        self.streams.add(media, channel, payload_type, &params);
+        self.streams.add(media, channel, payload_type, params.as_ref());
         self.set_up.push((media, url));
         self.schedule_keep_alive();
         Ok(())
     }
 
-    /// PLAY of all media that are set up. On a session that plays it is a seek; what the old
-    /// playback still has on its way is dropped as far as sequence numbers in the answer tell.
+    /// PLAY of all media that are set up. On a session that plays it is a seek: once it is granted,
+    /// everything of the old playback that was not taken is dropped, and what is still on its way
+    /// as far as sequence numbers in the answer tell. A refused one changes nothing.
     pub async fn play(&mut self, options: &PlayOptions) -> Result<PlayReply> {
-        let mut fields: Vec<(&str, String)> = Vec::new();
-        fields.extend(options.range.map(|r| ("Range", r.to_string())));
-        fields.extend(options.scale.map(|s| ("Scale", Scale(s).to_string())));
-        fields.extend(options.rate_control.map(|r| ("Rate-Control", r.to_string())));
-        fields.extend(self.options.require.clone().map(|r| ("Require", r)));
-        fields.extend(options.fields.iter().map(|(n, v)| (n.as_str(), v.clone())));
-        self.streams.restart([]);
-        let url = self.aggregate.clone();
-        let reply = self.ask(Method::Play, url, &fields).await?;
-        let field = |name| reply.fields.get(name);
-        let rtp_info: RtpInfo = field("RTP-Info").unwrap_or_default().parse().unwrap_or_default();
-        let times: Vec<_> = rtp_info
-            .0
-            .iter()
-            .enumerate()
-            .filter_map(|(i, e)| {
-                // By URL; by position where a server writes URLs of its own taste.
-                let by_url =
-                    self.set_up.iter().find(|(_, u)| u.ends_with(&e.url) && !e.url.is_empty());
-                Some((by_url.or(self.set_up.get(i))?.0, e.rtptime?))
-            })
-            .collect();
-        self.streams.restart(times);
-        self.ended = false;
-        Ok(PlayReply {
-            range: field("Range").and_then(|r| r.parse().ok()),
-            scale: field("Scale").and_then(|s| s.parse::<Scale>().ok()).map(|s| s.0),
-            rtp_info,
-        })
+        let fields = options.to_fields(self.options.require.as_ref());
+        let reply = self.ask(Method::Play, self.addresses.aggregate.clone(), &fields).await?;
+        let reply = PlayReply::of(&reply);
+        let start = |(i, e): (usize, &RtpInfoEntry)| {
+            // By URL; by position where a server writes URLs of its own taste.
+            let mut known = self.set_up.iter();
+            let by_url = known.find(|(_, url)| url.ends_with(&e.url) && !e.url.is_empty());
+            let media = by_url.or(self.set_up.get(i))?.0;
+            Some(Start { media, sequence: e.seq, rtp_time: e.rtptime })
+        };
+        let starts: Vec<_> = reply.rtp_info.0.iter().enumerate().filter_map(start).collect();
+        self.streams.restart(&starts);
+        (self.playing, self.silent_since, self.end) = (true, None, None);
+        Ok(reply)
     }
 
     /// PAUSE.
     pub async fn pause(&mut self) -> Result<()> {
-        self.ask(Method::Pause, self.aggregate.clone(), &[]).await.map(drop)
+        self.ask(Method::Pause, self.addresses.aggregate.clone(), &[]).await?;
+        self.playing = false;
+        Ok(())
     }
 
-    /// What comes next; see the module's documentation.
+    /// What comes next; `None` at the end, of which [`Client::end`] tells the reason. Keep-alives
+    /// are sent from here: call it again and again. Nothing is lost where the future is dropped.
+    /// Raw packets are passed over, see [`Client::next_incoming`].
     pub async fn next(&mut self) -> Result<Option<Received>> {
         loop {
-            if let Some(received) = self.streams.pull() {
-                return Ok(Some(received));
-            }
-            if self.ended || self.streams.ended() {
-                return Ok(None);
-            }
-            match self.engine.poll()? {
-                Some(Event::Packet { channel, data }) => self.streams.push(channel, &data),
-                Some(Event::Send(bytes)) => self.out.push_back(bytes),
-                Some(Event::Reply(..)) => {} // of a keep-alive
-                Some(Event::Ended) => {
-                    self.streams.finish();
-                    self.ended = true;
-                }
-                None => self.exchange().await?,
+            match self.next_incoming().await? {
+                Some(Incoming::Media(received)) => return Ok(Some(received)),
+                Some(Incoming::Raw(_)) => {}
+                None => return Ok(None),
             }
         }
+    }
+
+    /// As [`Client::next`], with the packets of [`ClientOptions::raw_payload_types`].
+    pub async fn next_incoming(&mut self) -> Result<Option<Incoming>> {
+        loop {
+            if let Some(incoming) = self.streams.pull() {
+                self.silent_since = None;
+                return Ok(Some(incoming));
+            }
+            if self.end.is_none() && self.streams.ended() {
+                self.end = Some(End::Said);
+            }
+            if self.end.is_some() {
+                return Ok(None);
+            }
+            if let Some(event) = self.engine.poll()? {
+                self.take(event)?;
+            } else if self.closed {
+                self.finish(End::Closed);
+            } else {
+                let silent_at = self.silent_at();
+                let progress = self.exchange(silent_at).await?;
+                if !progress && silent_at.is_some_and(|at| at <= Instant::now()) {
+                    self.finish(End::Silent);
+                }
+            }
+        }
+    }
+
+    /// Why [`Client::next`] has nothing more; `None` while it may have.
+    pub fn end(&self) -> Option<End> {
+        self.end
     }
 
     /// TEARDOWN. A recorder that closes instead of answering has done what was asked.
@@ -279,7 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Client<S> {
             return Ok(());
         }
         self.keep_alive_at = None;
-        let url = self.aggregate.clone();
+        let url = self.addresses.aggregate.clone();
         let deadline = Instant::now() + TEARDOWN_TIMEOUT.min(self.options.reply_timeout);
         match self.ask_until(Method::Teardown, url, &[], deadline).await {
             Err(e) if e.kind() == ErrorKind::Unauthenticated => Err(e),
@@ -310,126 +252,162 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Client<S> {
         }
         let id = self.engine.request(request)?;
         loop {
-            match self.engine.poll()? {
-                Some(Event::Send(bytes)) => self.out.push_back(bytes),
-                Some(Event::Packet { channel, data }) => self.streams.push(channel, &data),
-                Some(Event::Ended) => self.ended = true,
-                Some(Event::Reply(of, response)) if of == id => {
-                    return if response.status.is_success() {
-                        Ok(response)
-                    } else {
-                        Err(refused(&method, &response))
-                    };
-                }
-                Some(Event::Reply(..)) => {}
-                None => {
-                    if self.ended {
-                        return Err(Error::new(ErrorKind::Unreachable, "the recorder closed")
-                            .with("method", &method));
+            if let Some(event) = self.engine.poll()? {
+                match self.take(event)? {
+                    Some((of, response)) if of == id => {
+                        return if response.status.is_success() {
+                            Ok(response)
+                        } else {
+                            Err(refused(&method, &response))
+                        };
                     }
-                    timeout_at(deadline, self.exchange()).await.map_err(|_| {
-                        Error::new(ErrorKind::Timeout, "no answer to an RTSP request")
-                            .with("method", &method)
-                    })??;
+                    _ => {}
+                }
+            } else if self.closed {
+                return Err(Error::new(ErrorKind::Unreachable, "the recorder closed")
+                    .with("method", &method));
+            } else {
+                self.exchange(Some(deadline)).await?;
+                // Also where packets come without a pause.
+                if Instant::now() >= deadline {
+                    return Err(Error::new(ErrorKind::Timeout, "no answer to an RTSP request")
+                        .with("method", &method));
                 }
             }
         }
     }
 
-    /// Writes what waits, then reads once, and sends a keep-alive when it is due.
-    async fn exchange(&mut self) -> Result<()> {
-        while let Some(front) = self.out.front_mut() {
-            let written = self.io.write_vectored(&[IoSlice::new(front)]).await.map_err(lost)?;
-            if written == 0 {
-                return Err(lost(std::io::ErrorKind::WriteZero.into()));
+    /// Does what an event wants; an answer is handed back.
+    fn take(&mut self, event: Event) -> Result<Option<(u32, Response)>> {
+        match event {
+            Event::Reply(id, response) => return Ok(Some((id, response))),
+            Event::Send(bytes) => {
+                let Some(wire) = self.wire.as_mut().filter(|w| w.out.len() < MAX_OUT) else {
+                    let why = "the recorder asks and does not read the answers";
+                    return Err(Error::new(ErrorKind::LimitExceeded, why));
+                };
+                wire.out.push_back(bytes);
             }
-            front.advance(written);
-            if front.is_empty() {
-                self.out.pop_front();
-            }
-        }
-        self.io.flush().await.map_err(lost)?;
-        let input = self.engine.input();
-        input.reserve(READ_BYTES);
-        let read = match self.keep_alive_at {
-            None => self.io.read_buf(input).await,
-            Some(at) => ::tokio::select! {
-                read = self.io.read_buf(input) => read,
-                () = sleep_until(at) => {
-                    let request = Request::new(self.options.keep_alive.clone(), &self.aggregate);
-                    self.engine.request(request)?;
-                    self.schedule_keep_alive();
-                    return Ok(());
+            Event::Packet { channel, data } => {
+                if self.streams.push(channel, &data) {
+                    self.silent_since = None;
                 }
+            }
+            Event::Ended => self.finish(End::Said),
+        }
+        Ok(None)
+    }
+
+    fn finish(&mut self, end: End) {
+        self.streams.finish();
+        self.end = Some(end);
+    }
+
+    /// When silence will count as the end; the time runs while a caller waits.
+    fn silent_at(&mut self) -> Option<Instant> {
+        let idle = self.options.idle_timeout.filter(|_| self.playing)?;
+        Some(*self.silent_since.get_or_insert_with(Instant::now) + idle)
+    }
+
+    /// Sends a keep-alive if one is due, writes what waits and reads once. `false` where a time came
+    /// before bytes did.
+    async fn exchange(&mut self, until: Option<Instant>) -> Result<bool> {
+        if self.keep_alive_at.is_some_and(|at| at <= Instant::now()) {
+            self.engine.keep_alive(&self.addresses.aggregate);
+            self.schedule_keep_alive();
+            return Ok(true);
+        }
+        let Some(wire) = &mut self.wire else { return Ok(false) };
+        let transfer = wire.transfer(self.engine.input());
+        let read = match self.keep_alive_at.into_iter().chain(until).min() {
+            None => transfer.await,
+            Some(at) => match timeout_at(at, transfer).await {
+                Ok(read) => read,
+                Err(_) => return Ok(false),
             },
         };
-        if read.map_err(lost)? == 0 {
-            self.ended = true;
-            self.streams.finish();
-        }
-        Ok(())
+        self.closed = read.map_err(lost)? == 0;
+        Ok(true)
     }
 
+    /// Half of the session's timeout is the usual margin.
     fn schedule_keep_alive(&mut self) {
-        let timeout = self.engine.session().and_then(|s| s.timeout_secs);
-        let timeout = Duration::from_secs(timeout.unwrap_or(DEFAULT_TIMEOUT_SECS).into());
-        self.keep_alive_at = Some(Instant::now() + (timeout / 2).max(MIN_KEEP_ALIVE));
+        let told = self.engine.session().and_then(|s| s.timeout_secs).filter(|t| *t > 0);
+        let timeout = Duration::from_secs(told.unwrap_or(DEFAULT_TIMEOUT_SECS).into());
+        self.keep_alive_at = Some(Instant::now() + (timeout / 2).min(MAX_KEEP_ALIVE));
     }
 }
 
-/// Puts a control attribute behind a base, unless it is a URL of its own.
-fn join(base: &str, control: &str) -> String {
-    if control.contains("://") {
-        return control.to_owned();
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Drop for Client<S> {
+    /// Recorders have few playback slots and keep those of broken connections for a minute.
+    fn drop(&mut self) {
+        let has_session = self.engine.session().is_some() || self.engine.awaits(&Method::Setup);
+        let (Some(wire), Ok(runtime)) = (self.wire.take(), Handle::try_current()) else { return };
+        if self.closed || !has_session {
+            return;
+        }
+        let nobody = Engine::new(ClientAuth::new("", ""), "");
+        let engine = std::mem::replace(&mut self.engine, nobody);
+        let url = self.addresses.aggregate.clone();
+        runtime.spawn(async move {
+            if let Ok(Err(e)) = timeout(DROP_TIMEOUT, let_go(wire, engine, url)).await {
+                tracing::debug!(error = %e, "TEARDOWN of an abandoned session failed");
+            }
+        });
     }
-    format!("{}/{}", base.trim_end_matches('/'), control.trim_start_matches('/'))
 }
 
-fn lost(e: std::io::Error) -> Error {
-    Error::new(ErrorKind::Unreachable, "the RTSP connection broke").because(e)
-}
-
-/// What a refusal means to who asked for footage.
-fn refused(method: &Method, response: &Response) -> Error {
-    let status = response.status;
-    let kind = match status.0 {
-        403 => ErrorKind::PermissionDenied,
-        404 | 410 => ErrorKind::NotFound,
-        453 | 503 => ErrorKind::Busy,
-        400 | 451 | 456 | 457 => ErrorKind::InvalidArgument,
-        405 | 461 | 501 | 505 | 551 => ErrorKind::Unsupported,
-        408 | 504 => ErrorKind::Timeout,
-        _ => ErrorKind::Malformed,
-    };
-    debug_assert_ne!(status, Status::UNAUTHORIZED);
-    Error::new(kind, format!("the recorder answered {} {}", status.0, status.reason()))
-        .with_fault(Fault::Device)
-        .with("method", method)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn control_urls() {
-        let appended = join("rtsp://h/Streaming/tracks/101/?starttime=1&size=2", "trackID=video");
-        assert_eq!(appended, "rtsp://h/Streaming/tracks/101/?starttime=1&size=2/trackID=video");
-        assert_eq!(join("rtsp://h/a/", "trackID=1"), "rtsp://h/a/trackID=1");
-        assert_eq!(join("rtsp://h/a", "rtsp://h/b?c"), "rtsp://h/b?c");
-    }
-
-    #[test]
-    fn refusals_keep_their_meaning() {
-        for (status, kind) in [
-            (453, ErrorKind::Busy),
-            (404, ErrorKind::NotFound),
-            (551, ErrorKind::Unsupported),
-            (457, ErrorKind::InvalidArgument),
-            (500, ErrorKind::Malformed),
-        ] {
-            let e = refused(&Method::Play, &Response::new(Status(status)));
-            assert_eq!((e.kind(), e.fault()), (kind, Fault::Device));
+/// Says TEARDOWN and waits for the answer; a SETUP that is on its way is waited for first.
+async fn let_go<S>(mut wire: Wire<S>, mut engine: Engine, url: String) -> Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut asked = None;
+    loop {
+        if asked.is_none() && engine.session().is_some() {
+            asked = Some(engine.request(Request::new(Method::Teardown, &url))?);
+        }
+        match engine.poll()? {
+            Some(Event::Send(bytes)) if wire.out.len() < MAX_OUT => wire.out.push_back(bytes),
+            Some(Event::Reply(id, _)) if asked == Some(id) => break,
+            Some(_) => {}
+            None if asked.is_none() && !engine.awaits(&Method::Setup) => break,
+            None => {
+                if wire.transfer(engine.input()).await.map_err(lost)? == 0 {
+                    break;
+                }
+            }
         }
     }
+    wire.io.shutdown().await.map_err(lost)
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// Writes what waits and reads once, whichever can go on: a server that writes and does not
+    /// read at the moment blocks neither.
+    async fn transfer(&mut self, input: &mut BytesMut) -> io::Result<usize> {
+        input.reserve(READ_BYTES);
+        poll_fn(|cx| {
+            while let Some(front) = self.out.front_mut() {
+                match Pin::new(&mut self.io).poll_write(cx, front) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    Poll::Ready(Ok(written)) => front.advance(written),
+                    Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
+                    Poll::Pending => break,
+                }
+                if front.is_empty() {
+                    self.out.pop_front();
+                }
+            }
+            if let Poll::Ready(Err(e)) = Pin::new(&mut self.io).poll_flush(cx) {
+                return Poll::Ready(Err(e));
+            }
+            poll_read_buf(Pin::new(&mut self.io), cx, input)
+        })
+        .await
+    }
+}
+
+fn lost(e: io::Error) -> Error {
+    Error::new(ErrorKind::Unreachable, "the RTSP connection broke").because(e)
 }
