@@ -173,6 +173,10 @@ impl Forward {
         };
         let found = supply.gop(&want).await?;
         let found = match (inside, found) {
+            // Right at the start of a section there is none before.
+            (Some(from), Found::Gop(gop)) if from.since_us(span.start()) <= CONTIGUOUS_US => {
+                Found::Gop(gop)
+            }
             (Some(from), found) if !holds(&found, from) => {
                 match self.one_before(supply, from, &want).await? {
                     Some(gop) => Found::Gop(gop),
@@ -206,9 +210,6 @@ impl Forward {
         from: Utc,
         want: &Want,
     ) -> Result<Option<Arc<Gop>>> {
-        if from.since_us(want.within.start()) <= CONTIGUOUS_US {
-            return Ok(None);
-        }
         let before = Want { direction: Direction::Reverse, from: from.plus_us(1), ..want.clone() };
         Ok(match supply.gop(&before).await? {
             Found::Gop(gop) if !is_jump(gop.range.end(), from) => Some(gop),
