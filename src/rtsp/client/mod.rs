@@ -29,6 +29,7 @@
 
 mod address;
 mod auth;
+mod decoder;
 mod engine;
 mod options;
 mod refusal;

@@ -3,12 +3,11 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use dvrgate_media::codec::Inspector;
-use dvrgate_media::container::{Demuxed, Unit};
-use dvrgate_model::{CodecParams, MediaTime, TrackKind, Utc};
+use dvrgate_media::container::Demuxed;
+use dvrgate_model::{CodecParams, Utc};
 
-use crate::rtp::depacketize::{Depacketized, Depacketizer};
-use crate::rtp::{Packet, ReplayExtension, Rtcp, rtcp_compound};
+use super::decoder::Decoder;
+use crate::rtp::{Packet, Rtcp, rtcp_compound};
 
 /// Something that a stream of the session brought.
 #[derive(Clone, Debug)]
@@ -70,7 +69,7 @@ pub struct Streams {
 
 /// What waits to be pulled.
 #[derive(Debug, Default)]
-struct Queue {
+pub(super) struct Queue {
     items: VecDeque<Incoming>,
     bytes: usize,
 }
@@ -87,21 +86,6 @@ struct Stream {
     /// After a seek: last number of the old playback and first one of the new.
     stale: Option<(u16, u16)>,
     bye: bool,
-}
-
-#[derive(Debug)]
-struct Decoder {
-    media: usize,
-    kind: TrackKind,
-    clock_hz: u32,
-    depacketizer: Depacketizer,
-    inspector: Inspector,
-    told: bool,
-    /// RTP time that counts as 0.
-    origin: Option<i64>,
-    /// From `RTP-Info`.
-    announced: Option<u32>,
-    captured: Option<Utc>,
 }
 
 /// Bounds of what waits while nobody pulls: packets beyond them are dropped and the units that they
@@ -151,9 +135,7 @@ impl Streams {
             s.last = None;
             s.bye = false;
             if let Some(d) = &mut s.decoder {
-                d.depacketizer.restart();
-                (d.origin, d.captured) = (None, None);
-                d.announced = start.and_then(|start| start.rtp_time);
+                d.restart(start.and_then(|start| start.rtp_time));
             }
         }
     }
@@ -216,7 +198,7 @@ impl Streams {
 }
 
 impl Queue {
-    fn push(&mut self, incoming: Incoming) {
+    pub(super) fn push(&mut self, incoming: Incoming) {
         self.bytes += incoming.len();
         self.items.push_back(incoming);
     }
@@ -279,92 +261,7 @@ impl Stream {
 
     fn finish(&mut self, at_byte: u64, ready: &mut Queue) {
         if let Some(d) = &mut self.decoder {
-            d.depacketizer.finish();
-            d.drain(at_byte, ready);
-        }
-    }
-}
-
-impl Decoder {
-    fn new(media: usize, params: &CodecParams) -> Self {
-        Self {
-            media,
-            kind: params.codec.track_kind(),
-            clock_hz: params.clock_rate_hz(),
-            depacketizer: Depacketizer::new(params.codec),
-            inspector: Inspector::with_base(params.clone()),
-            told: false,
-            origin: None,
-            announced: None,
-            captured: None,
-        }
-    }
-
-    fn rtp(&mut self, packet: &Packet, data: &Bytes, at_byte: u64, ready: &mut Queue) {
-        self.depacketizer.push(packet, data);
-        if let Some((profile, body)) = &packet.extension
-            && let Some(replay) = ReplayExtension::parse(*profile, &data[body.clone()])
-        {
-            // A unit that was open ends with the packet before this one.
-            self.drain_before(packet.header.timestamp, at_byte, ready);
-            self.captured = Some(replay.at);
-        }
-        self.drain(at_byte, ready);
-    }
-
-    /// Units of another time than `timestamp` come out with the capture time that was known.
-    fn drain_before(&mut self, timestamp: u32, at_byte: u64, ready: &mut Queue) {
-        let mut later = Vec::new();
-        while let Some(d) = self.depacketizer.pull() {
-            match d {
-                Depacketized::Unit { rtp_time, .. } if rtp_time as u32 == timestamp => {
-                    later.push(d)
-                }
-                d => self.emit(d, at_byte, ready),
-            }
-        }
-        self.captured = None;
-        for d in later {
-            self.depacketizer.put_back(d);
-        }
-    }
-
-    fn drain(&mut self, at_byte: u64, ready: &mut Queue) {
-        while let Some(d) = self.depacketizer.pull() {
-            self.emit(d, at_byte, ready);
-        }
-    }
-
-    fn emit(&mut self, d: Depacketized, at_byte: u64, ready: &mut Queue) {
-        let media = self.media;
-        let received = |item, captured| Incoming::Media(Received { media, item, captured });
-        match d {
-            Depacketized::Lost { packets, why } => {
-                // How many bytes they had is not known; a packet is 1400 at most.
-                let skipped_bytes = u64::from(packets) * 1400;
-                ready.push(received(Demuxed::Damage { at_byte, skipped_bytes, why }, None));
-            }
-            Depacketized::Unit { rtp_time, data } => {
-                let seen = self.inspector.inspect(&data);
-                if seen.changed || !self.told {
-                    self.told = true;
-                    let params = self.inspector.params().clone();
-                    ready.push(received(Demuxed::Params(params), None));
-                }
-                let announced = self.announced;
-                let origin = *self.origin.get_or_insert_with(|| match announced {
-                    // The announced start lies within half a turn of the counter.
-                    Some(t) => rtp_time + i64::from(t.wrapping_sub(rtp_time as u32) as i32),
-                    None => rtp_time,
-                });
-                let unit = Unit {
-                    kind: self.kind,
-                    media: MediaTime { ticks: rtp_time - origin, rate_hz: self.clock_hz },
-                    frame: seen.kind,
-                    data,
-                };
-                ready.push(received(Demuxed::Unit(unit), self.captured));
-            }
+            d.finish(at_byte, ready);
         }
     }
 }
@@ -376,7 +273,7 @@ mod tests {
 
     use super::*;
     use crate::rtp::packetize::{AccessUnit, Packetizer};
-    use crate::rtp::{Header, Packets, Target};
+    use crate::rtp::{Header, Packets, ReplayExtension, Target};
 
     #[test]
     fn units_count_from_the_announced_start_and_carry_the_capture_time() {
