@@ -231,3 +231,15 @@ fn each_epoch_reads_its_own_stretch() {
         [SourceRange::new(civil("2026-06-01T11:00:00"), civil("2026-06-01T13:00:00"))]
     );
 }
+
+#[test]
+fn a_window_that_ends_when_the_clock_goes_back_ends_where_the_clock_showed_it() {
+    let zone = ZoneRule::iana("Europe/Bratislava").unwrap();
+    let fallback = ClockEpoch::assumed("yard".into(), zone, ZoneTrust::WallClock);
+    let m = ClockMap::new(vec![], fallback);
+    let range = UtcRange::new(utc("2026-10-25T00:59:00Z"), utc("2026-10-25T01:00:00Z")).unwrap();
+    assert_eq!(
+        m.source_windows(range, Convention::WallClock),
+        [SourceRange::new(civil("2026-10-25T02:59:00"), civil("2026-10-25T03:00:00"))]
+    );
+}
