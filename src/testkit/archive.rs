@@ -3,14 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use dvrgate_model::{Civil, Reason, Result, Utc, UtcRange};
+use dvrgate_model::{Civil, Codec, Reason, Result, Utc, UtcRange};
 use parking_lot::RwLock;
 
 use crate::device_clock::DeviceClock;
 use crate::footage::{ClipSource, FileClip, Synthetic, SyntheticSpec, Tone};
 use crate::moment::Moment;
 use crate::reel::Reel;
-use crate::scenario::{self, ChannelKind, ChannelSpec, EventKind, FootageSpec, Scenario};
+use crate::scenario::{
+    self, ChannelKind, ChannelSpec, EventKind, FootageSpec, Scenario, VideoCodec,
+};
 
 /// The recorder's memory. All questions take the present as an argument.
 pub struct Archive {
@@ -261,6 +263,10 @@ fn open_clip(channel: &ChannelSpec, f: &FootageSpec) -> Result<Arc<dyn ClipSourc
         return Ok(Arc::new(FileClip::open(file, f.rate, (f.width as u32, f.height as u32))?));
     }
     Ok(Arc::new(Synthetic::new(SyntheticSpec {
+        codec: match f.codec {
+            VideoCodec::H264 => Codec::H264,
+            VideoCodec::H265 => Codec::H265,
+        },
         channel: channel.id,
         title: format!("{} {}", channel.id, channel.name),
         width: f.width,

@@ -161,10 +161,23 @@ pub enum ChannelKind {
     Ip,
 }
 
+/// Encoding of pictures.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum VideoCodec {
+    /// ISO/IEC 14496-10.
+    #[default]
+    H264,
+    /// ISO/IEC 23008-2.
+    H265,
+}
+
 /// The pictures.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FootageSpec {
+    /// Encoding of synthetic pictures.
+    pub codec: VideoCodec,
     /// Pixels across.
     pub width: usize,
     /// Pixels down.
@@ -179,7 +192,14 @@ pub struct FootageSpec {
 
 impl Default for FootageSpec {
     fn default() -> Self {
-        Self { width: 256, height: 144, rate: (25, 2), gop: 25, file: None }
+        Self {
+            codec: VideoCodec::H264,
+            width: 256,
+            height: 144,
+            rate: (25, 2),
+            gop: 25,
+            file: None,
+        }
     }
 }
 

@@ -77,6 +77,12 @@ impl NalWriter {
         self.zeros = 0;
     }
 
+    /// The unit, whose trailing bits are written.
+    pub(super) fn finish_aligned(self) -> Bytes {
+        debug_assert_eq!(self.partial_bits, 0);
+        Bytes::from(self.out)
+    }
+
     /// rbsp_trailing_bits, and the unit.
     pub(super) fn finish(mut self) -> Bytes {
         self.flag(true);

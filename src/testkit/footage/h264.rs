@@ -20,7 +20,7 @@ const FRAME_NUM_BITS: u32 = 16;
 const I_PCM: u32 = 25;
 const I_PCM_IN_P: u32 = 30;
 /// Names our SEI message.
-const SEI_UUID: [u8; 16] = *b"dvrgate-clock-01";
+pub(super) const SEI_UUID: [u8; 16] = *b"dvrgate-clock-01";
 
 /// SPS and PPS for pictures of that size (multiples of 16) and rate.
 pub(super) fn parameter_sets(width: usize, height: usize, rate: (u32, u32)) -> [Bytes; 2] {
@@ -143,10 +143,12 @@ fn macroblock(w: &mut NalWriter, picture: &Picture, mx: usize, my: usize) {
     w.samples(&[picture.cr; 64]);
 }
 
-fn same(a: &Picture, b: &Picture, mx: usize, my: usize) -> bool {
+/// Whether a macroblock is alike in both.
+pub(super) fn same(a: &Picture, b: &Picture, mx: usize, my: usize) -> bool {
     rows(mx, my, a.width).all(|row| a.luma[row..row + 16] == b.luma[row..row + 16])
 }
 
-fn rows(mx: usize, my: usize, width: usize) -> impl Iterator<Item = usize> {
+/// Where the rows of a macroblock begin in the luma plane.
+pub(super) fn rows(mx: usize, my: usize, width: usize) -> impl Iterator<Item = usize> {
     (my * 16..my * 16 + 16).map(move |y| y * width + mx * 16)
 }

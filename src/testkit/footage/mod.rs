@@ -5,9 +5,11 @@
 
 mod annexb;
 mod bits;
+mod cabac;
 mod clock_code;
 mod font;
 mod h264;
+mod h265;
 mod picture;
 mod synthetic;
 mod tone;

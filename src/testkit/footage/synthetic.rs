@@ -3,11 +3,13 @@
 use bytes::Bytes;
 use dvrgate_model::{Civil, Codec, Error, Result, Utc};
 
-use super::{AccessUnit, ClipSource, ClockCode, Picture, h264};
+use super::{AccessUnit, ClipSource, ClockCode, Picture, h264, h265};
 
 /// What a synthetic clip looks like.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SyntheticSpec {
+    /// [`Codec::H264`] or [`Codec::H265`].
+    pub codec: Codec,
     /// Into the clock code and the colour.
     pub channel: u16,
     /// Second caption line.
@@ -25,7 +27,15 @@ pub struct SyntheticSpec {
 impl SyntheticSpec {
     /// A small picture, 12.5 a second, a key picture every two seconds.
     pub fn small(channel: u16, title: &str) -> Self {
-        Self { channel, title: title.into(), width: 256, height: 144, rate: (25, 2), gop: 25 }
+        Self {
+            codec: Codec::H264,
+            channel,
+            title: title.into(),
+            width: 256,
+            height: 144,
+            rate: (25, 2),
+            gop: 25,
+        }
     }
 }
 
@@ -34,7 +44,7 @@ impl SyntheticSpec {
 pub struct Synthetic {
     spec: SyntheticSpec,
     gop_us: i64,
-    sets: [Bytes; 2],
+    sets: Vec<Bytes>,
     still: Picture,
 }
 
@@ -46,7 +56,8 @@ impl Synthetic {
     pub fn new(spec: SyntheticSpec) -> Result<Self> {
         let (num, den) = spec.rate;
         let gop_num = i64::from(spec.gop) * 1_000_000 * i64::from(den);
-        let good = spec.width.is_multiple_of(32)
+        let good = matches!(spec.codec, Codec::H264 | Codec::H265)
+            && spec.width.is_multiple_of(32)
             && (128..=MAX_SIDE).contains(&spec.width)
             && spec.height.is_multiple_of(16)
             && (64..=MAX_SIDE).contains(&spec.height)
@@ -57,7 +68,10 @@ impl Synthetic {
         if !good {
             return Err(Error::invalid(format!("no synthetic footage like {spec:?}")));
         }
-        let sets = h264::parameter_sets(spec.width, spec.height, spec.rate);
+        let sets = match spec.codec {
+            Codec::H265 => h265::parameter_sets(spec.width, spec.height, spec.rate).to_vec(),
+            _ => h264::parameter_sets(spec.width, spec.height, spec.rate).to_vec(),
+        };
         let still = Picture::new(spec.width, spec.height, spec.channel, &spec.title);
         Ok(Self { gop_us: gop_num / i64::from(num), sets, still, spec })
     }
@@ -70,7 +84,7 @@ impl Synthetic {
 
 impl ClipSource for Synthetic {
     fn codec(&self) -> Codec {
-        Codec::H264
+        self.spec.codec
     }
 
     fn size(&self) -> (u32, u32) {
@@ -108,15 +122,14 @@ impl ClipSource for Synthetic {
                 let at = key.plus_us(self.picture_us(n));
                 let code = ClockCode { channel: self.spec.channel, at, number: n as u16 };
                 picture.show(code, caption(at));
-                let mut nals = Vec::with_capacity(4);
-                if n == 0 {
-                    nals.extend_from_slice(&self.sets);
-                    nals.push(h264::sei(code));
-                    nals.push(h264::key(&picture, idr_id));
-                } else {
-                    nals.push(h264::sei(code));
-                    nals.push(h264::predicted(&picture, &before, n));
-                }
+                let mut nals = if n == 0 { self.sets.clone() } else { Vec::new() };
+                let (sei, slice) = match (self.spec.codec, n) {
+                    (Codec::H265, 0) => (h265::sei(code), h265::key(&picture)),
+                    (Codec::H265, n) => (h265::sei(code), h265::predicted(&picture, &before, n)),
+                    (_, 0) => (h264::sei(code), h264::key(&picture, idr_id)),
+                    (_, n) => (h264::sei(code), h264::predicted(&picture, &before, n)),
+                };
+                nals.extend([sei, slice]);
                 before.clone_from(&picture);
                 AccessUnit { at, key: n == 0, nals }
             })
@@ -164,35 +177,38 @@ mod tests {
         use std::io::Write;
         use std::process::{Command, Stdio};
 
-        let spec = SyntheticSpec { width: 320, height: 176, ..SyntheticSpec::small(7, "Gate") };
-        let clip = Synthetic::new(spec).unwrap();
-        let first = clip.key_at_or_before("2026-10-25T00:59:59Z".parse().unwrap());
-        let caption = |t: Utc| Civil::from_micros_as_if_utc(t.micros());
-        let units: Vec<AccessUnit> =
-            (0..3).flat_map(|n| clip.gop(first.plus_us(n * clip.gop_us()), &caption)).collect();
-        let stream = to_annex_b(&units.iter().flat_map(|u| u.nals.clone()).collect::<Vec<_>>());
-        let decoder = Command::new("ffmpeg")
-            .args(["-v", "error", "-f", "h264", "-i", "-", "-fps_mode", "passthrough"])
-            .args(["-f", "rawvideo", "-pix_fmt", "gray", "-"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn();
-        let Ok(mut decoder) = decoder else {
-            eprintln!("SKIPPED: no ffmpeg to decode synthetic footage with");
-            return;
-        };
-        let mut input = decoder.stdin.take().unwrap();
-        let writer = std::thread::spawn(move || input.write_all(&stream));
-        let output = decoder.wait_with_output().unwrap();
-        writer.join().unwrap().unwrap();
-        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-        let shown: Vec<Utc> = output
-            .stdout
-            .chunks(320 * 176)
-            .map(|luma| super::super::read_clock(luma, 320, 176, 320).expect("a clock").at)
-            .collect();
-        assert_eq!(shown, units.iter().map(|u| u.at).collect::<Vec<_>>());
+        for (codec, format) in [(Codec::H264, "h264"), (Codec::H265, "hevc")] {
+            let small = SyntheticSpec::small(7, "Gate");
+            let spec = SyntheticSpec { codec, width: 320, height: 176, ..small };
+            let clip = Synthetic::new(spec).unwrap();
+            let first = clip.key_at_or_before("2026-10-25T00:59:59Z".parse().unwrap());
+            let caption = |t: Utc| Civil::from_micros_as_if_utc(t.micros());
+            let units: Vec<AccessUnit> =
+                (0..3).flat_map(|n| clip.gop(first.plus_us(n * clip.gop_us()), &caption)).collect();
+            let stream = to_annex_b(&units.iter().flat_map(|u| u.nals.clone()).collect::<Vec<_>>());
+            let decoder = Command::new("ffmpeg")
+                .args(["-v", "error", "-f", format, "-i", "-", "-fps_mode", "passthrough"])
+                .args(["-f", "rawvideo", "-pix_fmt", "gray", "-"])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn();
+            let Ok(mut decoder) = decoder else {
+                eprintln!("SKIPPED: no ffmpeg to decode synthetic footage with");
+                return;
+            };
+            let mut input = decoder.stdin.take().unwrap();
+            let writer = std::thread::spawn(move || input.write_all(&stream));
+            let output = decoder.wait_with_output().unwrap();
+            writer.join().unwrap().unwrap();
+            assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+            let shown: Vec<Utc> = output
+                .stdout
+                .chunks(320 * 176)
+                .map(|luma| super::super::read_clock(luma, 320, 176, 320).expect("a clock").at)
+                .collect();
+            assert_eq!(shown, units.iter().map(|u| u.at).collect::<Vec<_>>(), "{format}");
+        }
     }
 
     #[test]

@@ -136,3 +136,30 @@ async fn downloads_count_as_playback() {
     let r = sim.counters.read();
     assert_eq!((r.playback_max, r.playback_refused, r.sins.len()), (1, 1, 1));
 }
+
+#[::tokio::test]
+async fn an_encoding_that_changes_on_the_way() {
+    let footage = "[channel.recorded.footage]\ncodec = \"h265\"\n";
+    let scenario = "[[channel]]\nid = 1\naudio = true\n[[channel.recorded]]\n\
+                    from = \"2026-06-01T10:00:00Z\"\nto = \"2026-06-01T10:00:10Z\"\n"
+        .to_owned()
+        + footage
+        + "[[channel.recorded]]\nfrom = \"2026-06-01T10:00:10Z\"\nto = \"2026-06-01T10:00:20Z\"\n";
+    let sim = simulator(&scenario).await;
+    let list = search(&sim, 101, "2026-06-01T10:00:00Z", "2026-06-01T10:00:30Z", "").await;
+    assert_eq!(list.all("startTime"), ["2026-06-01T10:00:00Z", "2026-06-01T10:00:10Z"]);
+    let got = get(&sim, "POST", DOWNLOAD, &body(&list.all("playbackURI")[0])).await;
+    let Some(shown) = decoded_file(&got.body).await else { return };
+    // The labelled end is a whole second that belongs to the file; there is no more in it.
+    assert_eq!(shown, grid("2026-06-01T10:00:00Z", "2026-06-01T10:00:10Z"));
+    // One window over both: each map says what follows.
+    let got = get(&sim, "POST", DOWNLOAD, &window("20260601T100000Z", "20260601T100019Z")).await;
+    let kinds: Vec<u8> = got
+        .body
+        .windows(4)
+        .enumerate()
+        .filter(|(_, w)| *w == [0, 0, 1, 0xBC])
+        .map(|(at, _)| got.body[at + 4 + 2 + 2 + 2 + 36 + 2])
+        .collect();
+    assert_eq!(kinds, [0x24, 0x24, 0x24, 0x24, 0x24, 0x1B, 0x1B, 0x1B, 0x1B, 0x1B]);
+}

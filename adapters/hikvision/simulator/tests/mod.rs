@@ -4,6 +4,7 @@ mod alerts;
 mod download;
 mod http;
 mod playback;
+mod scenarios;
 mod search;
 
 use std::net::SocketAddr;

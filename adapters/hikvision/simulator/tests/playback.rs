@@ -274,3 +274,15 @@ async fn live_pictures_are_of_the_present() {
     assert!(shown[0].since_us(before) > -2_000_000 && shown[0] < sim.recorder().now());
     assert_eq!(sim.counters.read().playback_started, 0);
 }
+
+#[::tokio::test]
+async fn h265_is_fragmented_and_decoded() {
+    let scenario = hour("").replace("audio = true\n", "[channel.footage]\ncodec = \"h265\"\n");
+    let sim = simulator(&scenario).await;
+    let url = login(&uri(&sim, "20260601T120300Z", "20260601T120310Z"));
+    let expected = grid("2026-06-01T10:00:42Z", "2026-06-01T10:00:53.6Z");
+    let count = expected.len() - 1;
+    let input = ["-rtsp_transport", "tcp", "-i", &url];
+    let Some(shown) = decoded(&input, (256, 144), count).await else { return };
+    assert_eq!(shown, expected[..count]);
+}
