@@ -15,7 +15,7 @@ impl Context {
         const SLICE_QP: i32 = 26;
         let slope = i32::from(init >> 4) * 5 - 45;
         let offset = (i32::from(init & 15) << 3) - 16;
-        let pre = ((slope * SLICE_QP >> 4) + offset).clamp(1, 126) as u8;
+        let pre = (((slope * SLICE_QP) >> 4) + offset).clamp(1, 126) as u8;
         let most_probable = pre > 63;
         Self { state: if most_probable { pre - 64 } else { 63 - pre }, most_probable }
     }
