@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use dvrgate_index::{EventSelect, Index as _, Scope, SegmentSelect, Snapshot, blocking};
+use dvrgate_index_duckdb::DuckDbIndex;
 use dvrgate_model::{
     Direction, Items, RecordingToken, Topic, TrackKind, TrackToken, Utc, UtcRange,
 };
@@ -115,9 +116,11 @@ impl Common {
     }
 }
 
-async fn open(common: &Common) -> Result<Arc<dyn Snapshot>, CliError> {
-    let config = common.config.load()?;
-    Ok(wiring::open_index(&config)?.snapshot())
+/// The index and a view of it; the view answers only while the index is open.
+fn open(common: &Common) -> Result<(DuckDbIndex, Arc<dyn Snapshot>), CliError> {
+    let index = wiring::open_index(&common.config.load_offline()?)?;
+    let snapshot = index.snapshot();
+    Ok((index, snapshot))
 }
 
 fn time(t: Utc) -> Value {
@@ -125,8 +128,8 @@ fn time(t: Utc) -> Value {
 }
 
 /// Lists recordings.
-pub async fn recordings(args: RecordingsArgs) -> Result<(), CliError> {
-    let snapshot = open(&args.common).await?;
+pub fn recordings(args: &RecordingsArgs) -> Result<(), CliError> {
+    let (_index, snapshot) = open(&args.common)?;
     let scope = args.common.scope(&*snapshot)?;
     let mut rows =
         Rows::new(&["token", "device", "name", "status", "tracks", "codec", "earliest", "latest"]);
@@ -149,7 +152,7 @@ pub async fn recordings(args: RecordingsArgs) -> Result<(), CliError> {
 
 /// Lists segments.
 pub async fn segments(args: SegmentsArgs) -> Result<(), CliError> {
-    let snapshot = open(&args.common).await?;
+    let (_index, snapshot) = open(&args.common)?;
     let scope = args.common.scope(&*snapshot)?;
     let tracks: Vec<TrackToken> = snapshot
         .recordings(&scope)?
@@ -196,7 +199,7 @@ pub async fn segments(args: SegmentsArgs) -> Result<(), CliError> {
 
 /// Lists events.
 pub async fn events(args: EventsArgs) -> Result<(), CliError> {
-    let snapshot = open(&args.common).await?;
+    let (_index, snapshot) = open(&args.common)?;
     let range = args.window.range()?;
     let select = EventSelect {
         scope: args.common.scope(&*snapshot)?,

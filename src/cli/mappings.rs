@@ -34,7 +34,7 @@ enum MappingsCommand {
 /// Prints it.
 pub fn run(args: &MappingsArgs) -> Result<(), CliError> {
     let MappingsCommand::Explain { config, device, format } = &args.command;
-    let config = config.load()?;
+    let config = config.load_offline()?;
     let identity = wiring::known_identity(&config, device)?;
     let mapping = wiring::mapping_of(&config, device, identity.as_ref())?;
     let mut rows = Rows::new(&["key", "value", "origin"]);

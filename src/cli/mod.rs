@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Config;
+use crate::config::{Config, Secrets};
 pub use exit::exit_code;
 
 /// Stands beside a fleet of legacy recorders and makes it one standards-based recorder.
@@ -84,8 +84,18 @@ pub struct ConfigArg {
 }
 
 impl ConfigArg {
+    /// For commands that log in somewhere or let others log in.
     fn load(&self) -> Result<Config, CliError> {
-        let config = Config::load(&self.config, &crate::vendors::names())
+        self.load_with(Secrets::Needed)
+    }
+
+    /// For commands that only look into the index.
+    fn load_offline(&self) -> Result<Config, CliError> {
+        self.load_with(Secrets::Ignored)
+    }
+
+    fn load_with(&self, secrets: Secrets) -> Result<Config, CliError> {
+        let config = Config::load(&self.config, &crate::vendors::names(), secrets)
             .map_err(|e| CliError::usage(e.to_string()))?;
         for warning in &config.warnings {
             output::note(&format!("warning: {warning}"));
@@ -155,7 +165,7 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Check(args) => check::run(&args),
         Command::Probe(args) => probe::run(args).await,
         Command::Sync(args) => sync::run(args).await,
-        Command::Recordings(args) => list::recordings(args).await,
+        Command::Recordings(args) => list::recordings(&args),
         Command::Segments(args) => list::segments(args).await,
         Command::Events(args) => list::events(args).await,
         Command::Mappings(args) => mappings::run(&args),
