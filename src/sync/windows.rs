@@ -117,6 +117,12 @@ impl Plan {
         self.step_us = self.step_us.saturating_mul(factor).min(self.cut.widest_us);
     }
 
+    /// Other bounds from now on.
+    pub fn recut(&mut self, cut: Cut) {
+        self.cut = cut;
+        self.step_us = self.step_us.min(cut.widest_us);
+    }
+
     /// The window was too full: the next are as wide as what worked.
     pub fn too_full(&mut self, worked_us: i64) {
         self.step_us = worked_us.clamp(1_000_000, self.cut.widest_us);

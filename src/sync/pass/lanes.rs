@@ -25,6 +25,18 @@ pub(super) struct Track {
     failed: bool,
 }
 
+impl Track {
+    /// Everything back to the horizon is known.
+    pub fn is_complete(&self) -> bool {
+        self.plan.mark().is_some_and(|m| m.complete)
+    }
+
+    /// Nothing more is found in this pass.
+    pub fn is_settled(&self) -> bool {
+        self.failed || self.is_complete()
+    }
+}
+
 /// What a window held.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found {

@@ -6,51 +6,68 @@ use dvrgate_model::{ClockMap, Convention, Result, Utc, UtcRange};
 use super::{EVENTS, Pass, doubled};
 use crate::events::{Places, unknown};
 use crate::restate::all_events;
-use crate::windows::{Plan, Watermark};
+use crate::windows::{Cut, Plan, Watermark};
 use crate::{Stage, listing};
 
 impl Pass<'_> {
-    /// The log: what is new, then at most `budget` windows of what is older. Returns whether all is
-    /// known now.
-    pub(super) async fn events(&mut self, map: &ClockMap, mut budget: usize) -> Result<bool> {
+    /// What is new of the log. `None` where the recorder has none, or it failed.
+    pub(super) async fn fresh_log(&mut self, map: &ClockMap) -> Result<Option<Plan>> {
         let support = self.device.adapter.capabilities().events;
         if !support.offered {
-            return Ok(true);
+            return Ok(None);
         }
         let snapshot = self.syncer.index.snapshot();
         let mark = snapshot.watermark(&self.device.id, EVENTS)?;
         let mark = mark.as_deref().and_then(Watermark::parse);
-        let mut plan = Plan::new(mark, self.cut(support.max_window), self.syncer.clock.utc());
-        let mut range = self.steady(plan.fresh(), map);
+        let mut plan = Plan::new(mark, self.log_cut(support.max_window)?, self.syncer.clock.utc());
+        let range = self.steady(plan.fresh(), map);
         let news_from = plan.mark().map(|m| m.head);
-        let mut is_fresh = true;
-        loop {
+        plan.fresh_done(range);
+        match self.log(map, range, &plan, news_from).await {
+            Ok(_) => Ok(Some(plan)),
+            Err(e) => self.tolerate("events", e).map(|()| None),
+        }
+    }
+
+    /// At most `budget` windows of what is older, as far back as there is footage. Returns whether
+    /// all is known now.
+    pub(super) async fn old_log(
+        &mut self,
+        plan: Option<Plan>,
+        map: &ClockMap,
+        budget: usize,
+    ) -> Result<bool> {
+        let support = self.device.adapter.capabilities().events;
+        let Some(mut plan) = plan else { return Ok(!support.offered) };
+        // Back-fill found footage meanwhile.
+        plan.recut(self.log_cut(support.max_window)?);
+        for _ in 0..budget {
+            let Some(back) = plan.back() else { break };
+            let range = self.steady(back, map);
             let mut next = plan;
-            match is_fresh {
-                true => next.fresh_done(range),
-                false => next.back_done(range, usize::MAX),
-            }
-            let (halved, news_from) = (self.report.halved, news_from.filter(|_| is_fresh));
-            let items = match self.log(map, range, &next, news_from).await {
+            next.back_done(range, usize::MAX);
+            let halved = self.report.halved;
+            let items = match self.log(map, range, &next, None).await {
                 Ok(items) => items,
                 Err(e) => return self.tolerate("events", e).map(|()| false),
             };
-            self.tell(Stage::Events, Some(range), plan.fraction(None));
-            match is_fresh {
-                true => plan.fresh_done(range),
-                false => plan.back_done(range, items),
-            }
+            plan.back_done(range, items);
             if self.report.halved > halved {
                 let parts = (self.report.halved - halved + 1) as i64;
                 plan.too_full(range.duration_us() / parts);
             }
-            is_fresh = false;
-            match plan.back().filter(|_| budget > 0) {
-                Some(back) => range = self.steady(back, map),
-                None => return Ok(plan.mark().is_some_and(|m| m.complete)),
-            }
-            budget -= 1;
+            self.tell(Stage::Events, Some(range), plan.fraction(None));
         }
+        Ok(plan.back().is_none())
+    }
+
+    /// Nobody looks for what happened before the oldest footage, and logs are slow to read.
+    fn log_cut(&self, max_window: Option<std::time::Duration>) -> Result<Cut> {
+        let cut = self.cut(max_window);
+        let oldest = self.recordings()?.iter().filter_map(|r| r.data()).map(|d| d.start()).min();
+        let now = self.syncer.clock.utc();
+        let age_us = oldest.map_or(0, |t| now.since_us(t).max(0)) + DAY_US;
+        Ok(Cut { horizon_us: cut.horizon_us.min(age_us), ..cut })
     }
 
     /// One window of the log.
@@ -100,5 +117,6 @@ impl Pass<'_> {
     }
 }
 
+const DAY_US: i64 = 86_400_000_000;
 /// Events this close may be the same one.
 const NEAR_US: i64 = 5_000_000;

@@ -17,6 +17,7 @@ use dvrgate_model::{
 
 use crate::windows::Cut;
 use crate::{Counts, OnProgress, Progress, Report, Stage, Syncer, catalogue, listing};
+use lanes::Track;
 
 /// What a pass does besides looking at what is new.
 #[derive(Clone, Copy, Debug)]
@@ -102,16 +103,18 @@ impl<'a> Pass<'a> {
         for lane in &mut lanes {
             self.fresh(lane, &map).await?;
         }
+        let log = self.fresh_log(&map).await?;
         if due.oldest {
             for lane in &mut lanes {
                 self.oldest(lane, &map).await?;
             }
         }
-        // Neither of the two keeps the other waiting.
-        let read = self.events(&map, due.backfill.div_ceil(2)).await?;
-        self.backfill(&mut lanes, &map, due.backfill.div_ceil(2)).await?;
-        let listed = lanes.iter().all(|l| l.plan.mark().is_some_and(|m| m.complete));
-        self.report.complete = read && listed;
+        self.backfill(&mut lanes, &map, due.backfill).await?;
+        let listed = lanes.iter().all(Track::is_complete);
+        // The log is read back as far as there is footage: that must be known first.
+        let budget = if lanes.iter().all(Track::is_settled) { due.backfill } else { 0 };
+        let read = self.old_log(log, &map, budget).await?;
+        self.report.complete = listed && read;
         self.tell(Stage::Done, None, lanes::fraction(&lanes));
         Ok(())
     }
