@@ -57,13 +57,17 @@ fn crates_link_only_what_their_level_may() {
 fn model_has_no_runtime_and_no_input_or_output() {
     let crates = crates();
     for banned in ["tokio", "hyper", "duckdb", "retina", "ffmpeg-next", "quick-xml"] {
-        assert!(!crates["dvrgate-model"].normal.iter().any(|d| d == banned), "model links {banned}");
+        assert!(
+            !crates["dvrgate-model"].normal.iter().any(|d| d == banned),
+            "model links {banned}"
+        );
     }
 }
 
 #[test]
 fn native_libraries_are_linked_by_one_crate_each() {
-    for (library, owner) in [("duckdb", "dvrgate-index-duckdb"), ("ffmpeg-next", "dvrgate-ffmpeg")] {
+    for (library, owner) in [("duckdb", "dvrgate-index-duckdb"), ("ffmpeg-next", "dvrgate-ffmpeg")]
+    {
         let users: Vec<_> = crates()
             .into_iter()
             .filter(|(_, k)| k.normal.iter().any(|d| d == library))

@@ -21,7 +21,10 @@ fn shipped_code(path: &Path) -> Vec<(usize, String)> {
 
 fn is_test(path: &Path) -> bool {
     let p = relative(path);
-    p.contains("/tests/") || p.starts_with("tests/") || p.contains("/benches/") || p.ends_with("/tests.rs")
+    p.contains("/tests/")
+        || p.starts_with("tests/")
+        || p.contains("/benches/")
+        || ["/tests.rs", "/testing.rs", "_tests.rs"].iter().any(|e| p.ends_with(e))
 }
 
 #[test]
@@ -42,7 +45,10 @@ fn vendor_words_stay_in_the_vendors_folder() {
         for (line, code) in shipped_code(&path) {
             let lower = code.to_lowercase();
             bad.extend(
-                vendors.iter().filter(|v| lower.contains(*v)).map(|v| format!("{name}:{line}: {v}")),
+                vendors
+                    .iter()
+                    .filter(|v| lower.contains(*v))
+                    .map(|v| format!("{name}:{line}: {v}")),
             );
         }
     }
@@ -92,7 +98,10 @@ fn every_vendor_is_registered_and_documented() {
     let registry = std::fs::read_to_string(root().join("src/vendors.rs")).unwrap();
     for entry in std::fs::read_dir(root().join("adapters")).unwrap().map(Result::unwrap) {
         let vendor = entry.file_name().to_string_lossy().into_owned();
-        assert!(registry.contains(&format!("dvrgate_{vendor}")), "{vendor} is not in src/vendors.rs");
+        assert!(
+            registry.contains(&format!("dvrgate_{vendor}")),
+            "{vendor} is not in src/vendors.rs"
+        );
         for needed in [format!("mappings/{vendor}.toml"), format!("adapters/{vendor}/docs.md")] {
             assert!(root().join(&needed).exists(), "{needed} is missing");
         }
