@@ -30,8 +30,9 @@ const BEFORE_US: i64 = 15 * 60_000_000;
 const AFTER_US: i64 = 60_000_000;
 /// How far the end of a growing segment lags at most.
 const LAG_US: i64 = 150_000_000;
-/// How far an end may lie in the future: rounding, and the time since the clock was read.
-const AHEAD_US: i64 = 20_000_000;
+/// How far an end may lie in the future: rounding (of clocks without seconds, half a minute), and
+/// the time since the clock was read. Less than [`AFTER_US`].
+const AHEAD_US: i64 = 35_000_000;
 /// Below this offset nothing can be decided.
 const MIN_OFFSET_US: i64 = 10 * 60_000_000;
 /// A file's own clock may differ this much from its listed start: footage begins at the key frame

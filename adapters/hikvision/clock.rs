@@ -11,8 +11,6 @@ use crate::policy::{DownloadPolicy, ZPolicy};
 use crate::wire::search::{self, Query};
 use crate::wire::time;
 
-/// The clock shows whole seconds.
-const RESOLUTION_US: u64 = 1_000_000;
 /// A clock seen this long ago is read again before a listing relies on it.
 const FRESH_US: i64 = 3_600_000_000;
 /// An undecided verdict stands this long before the device is asked again.
@@ -44,19 +42,22 @@ impl Hikvision {
         let before = cx.clock.utc();
         let answer = self.get(cx, time::request(g), time::parse).await?;
         let after = cx.clock.utc();
-        let (device, zone) = convert::clock(&answer).ok_or_else(|| {
+        let clock = convert::clock(&answer).ok_or_else(|| {
             Error::malformed("the device's clock cannot be read").with("localTime", &answer.local)
         })?;
         let middle = before.plus_us(after.since_us(before) / 2);
-        let rule = self.settings.zone.as_ref().or(zone.as_ref());
+        let rule = self.settings.zone.as_ref().or(clock.rule.as_ref());
         let seen = SeenClock {
             at: middle,
-            ahead_us: device.civil.micros_as_if_utc() - middle.micros(),
+            // The middle of what the digits leave open.
+            ahead_us: clock.shown.civil.micros_as_if_utc() - middle.micros()
+                + clock.resolution_us as i64 / 2,
             offset_s: rule.map(|r| r.offset_secs(middle)),
         };
         self.learnt(|l| l.clock = Some(seen));
         let trust = self.assumed();
-        Ok(ClockReading { before, device, after, zone, trust, resolution_us: RESOLUTION_US })
+        let convert::Clock { shown: device, rule: zone, resolution_us } = clock;
+        Ok(ClockReading { before, device, after, zone, trust, resolution_us })
     }
 
     /// What holds until the device was asked: cameras write UTC, recorders what the mapping says.
@@ -99,7 +100,10 @@ impl Hikvision {
             return Ok(cached.trust);
         }
         let verdict = match offset_s {
-            Some(offset_s) => self.calibrate(cx, shown.device.civil, offset_s).await?,
+            Some(offset_s) => {
+                let half_us = shown.resolution_us as i64 / 2;
+                self.calibrate(cx, shown.device.civil.plus_us(half_us), offset_s).await?
+            }
             None => Verdict::Undecided,
         };
         let (trust, decided) = match verdict {

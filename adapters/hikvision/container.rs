@@ -26,7 +26,7 @@ const PRIVATE_ENCRYPTION: u16 = 0x4000;
 /// Private packet: basic information, with the clock.
 const PRIVATE_BASIC: u16 = 0x0001;
 /// Steps of the clock in [`BASIC`].
-const RESOLUTION_US: u64 = 1_000;
+pub(crate) const RESOLUTION_US: u64 = 1_000;
 
 /// The format of a download.
 pub(crate) fn format() -> FormatHint {

@@ -47,7 +47,7 @@ impl Hikvision {
         {
             return Ok(footage);
         }
-        self.by_rtsp(cx, &request, uri).await
+        self.by_rtsp(cx, &request, uri, now.wall_ahead_us).await
     }
 
     /// `None` where the device does not give this by download, but may by RTSP.

@@ -10,6 +10,8 @@ mod container;
 mod convert;
 mod download;
 mod footage;
+#[doc(hidden)] // for the fuzz targets and the replay of their corpus
+pub mod fuzz;
 mod identity;
 mod listing;
 mod playback;

@@ -121,7 +121,9 @@ impl Policy {
                 .filter(|c| !c.is_empty() && c.bytes().all(|b| b.is_ascii_alphanumeric()))
                 .collect(),
             max_window: Duration::from_secs(u64::from(hours) * 3_600),
-            log_window: Duration::from_secs(m.query("log-window-days", 31u64).clamp(1, 366) * 86_400),
+            log_window: Duration::from_secs(
+                m.query("log-window-days", 31u64).clamp(1, 366) * 86_400,
+            ),
             chunk: Duration::from_secs(m.query("chunk-s", 60u64).clamp(5, 600)),
             silence: Duration::from_secs(m.query("silence-s", 300u64).clamp(10, 3_600)),
             sessions: m.limits().playback_sessions.unwrap_or(1).max(1),

@@ -12,7 +12,7 @@ use dvrgate_adapter::{
 };
 use dvrgate_media::container::Demuxed;
 use dvrgate_model::{Error, ErrorKind, Result, Retry, TrackKind};
-use dvrgate_rtsp::client::{Client, ClientOptions, ControlUrl, PlayOptions};
+use dvrgate_rtsp::client::{Client, ClientOptions, ControlUrl, Incoming, PlayOptions};
 use dvrgate_rtsp::headers::RateControl;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
@@ -226,6 +226,7 @@ impl Hikvision {
         cx: &Cx,
         request: &FootageRequest,
         issued: Option<PlaybackUri>,
+        wall_ahead_us: i64,
     ) -> Result<Footage> {
         let g = self.generation(cx).await?;
         let track = track_id(request.channel, request.stream);
@@ -239,6 +240,9 @@ impl Hikvision {
             password: self.settings.password.clone(),
             control: ControlUrl::Append,
             reply_timeout: RTSP_REPLY,
+            // Silence is how these devices say that there is no more.
+            idle_timeout: Some(PLAYBACK_SILENCE),
+            raw_payload_types: vec![playback::PRIVATE_PAYLOAD],
             ..ClientOptions::default()
         };
         let mut client = Client::new(io, options);
@@ -255,7 +259,7 @@ impl Hikvision {
         }
         cx.transports.logins().accepted();
         Ok(Footage {
-            body: FootageBody::Units(units(client, Progress::new(request.window))),
+            body: FootageBody::Units(units(client, Progress::new(request.window, wall_ahead_us))),
             what: uri.text(),
             start: Some(request.window.start),
         })
@@ -318,17 +322,20 @@ fn units(client: Client<TcpIo>, progress: Progress) -> UnitStream {
             if let Some(item) = p.ready.pop_front() {
                 return Some((Ok(item), Some(p)));
             }
-            let over = match timeout(PLAYBACK_SILENCE, p.client.next()).await {
-                Ok(Ok(Some(received))) => match p.progress.take(received.item) {
+            let over = match p.client.next_incoming().await {
+                Ok(Some(Incoming::Media(received))) => match p.progress.take(received.item) {
                     Told::Pass(items) => {
                         p.ready.extend(items);
                         continue;
                     }
                     Told::Over => Ok(()),
                 },
-                // Silence is how these devices say that there is no more.
-                Ok(Ok(None)) | Err(_) => Ok(()),
-                Ok(Err(e)) => Err(e),
+                Ok(Some(Incoming::Raw(packet))) => match p.progress.private(&packet.data) {
+                    Ok(()) => continue,
+                    Err(e) => Err(e),
+                },
+                Ok(None) => Ok(()),
+                Err(e) => Err(e),
             };
             let _ = p.client.teardown().await;
             return over.err().map(|e| (Err(e), None));

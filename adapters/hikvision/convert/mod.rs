@@ -6,7 +6,7 @@ mod time;
 
 pub(crate) use channels::{Numbering, channels, track_id};
 pub(crate) use events::{alert, log_entry};
-pub(crate) use time::{clock, reading};
+pub(crate) use time::{Clock, clock, reading};
 
 use dvrgate_adapter::SourceSegment;
 use dvrgate_adapter::mapping::Ends;

@@ -18,7 +18,7 @@ pub(crate) fn reading(text: &str) -> Option<SourceTime> {
 
 /// The device's clock: its digits are always wall clock, and its offset is no more than a hint
 /// (right clocks with wrong offsets exist). The zone text wins over the offset.
-pub(crate) fn clock(time: &Time) -> Option<(SourceTime, Option<ZoneRule>)> {
+pub(crate) fn clock(time: &Time) -> Option<Clock> {
     let mut shown = reading(&time.local)?;
     let offset = match shown.zone {
         ZoneClaim::Offset(s) => Some(s),
@@ -35,7 +35,21 @@ pub(crate) fn clock(time: &Time) -> Option<(SourceTime, Option<ZoneRule>)> {
         rule.as_ref().is_some_and(|r| r.offset_secs(utc) == s)
     };
     shown.zone = offset.filter(|s| agrees(*s)).map_or(ZoneClaim::None, ZoneClaim::Offset);
-    Some((shown, rule))
+    // `2009-11-14T15:27Z`: without seconds.
+    let to_the_second = shown.raw.as_bytes().get(16) == Some(&b':');
+    let resolution_us = if to_the_second { 1_000_000 } else { 60_000_000 };
+    Some(Clock { shown, rule, resolution_us })
+}
+
+/// What a device says about its clock.
+#[derive(Clone, Debug)]
+pub(crate) struct Clock {
+    /// What it shows.
+    pub(crate) shown: SourceTime,
+    /// Its zone rule.
+    pub(crate) rule: Option<ZoneRule>,
+    /// Its smallest step.
+    pub(crate) resolution_us: u64,
 }
 
 /// `CST-1:00:00DST01:00:00,M3.5.0/02:00:00,M10.5.0/03:00:00`. The letters say nothing; the sign is
@@ -160,7 +174,9 @@ mod tests {
         let time = |local: &str, zone: Option<&str>| {
             let t =
                 Time { local: local.into(), zone: zone.map(str::to_owned), mode: String::new() };
-            clock(&t).unwrap()
+            let c = clock(&t).unwrap();
+            assert_eq!(c.resolution_us, if local.len() == 17 { 60_000_000 } else { 1_000_000 });
+            (c.shown, c.rule)
         };
         let (t, rule) = time(
             "2026-09-09T17:02:40+02:00",

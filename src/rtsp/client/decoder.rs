@@ -65,6 +65,11 @@ impl Decoder {
         self.drain(at_byte, ready);
     }
 
+    /// A packet of another payload type took that sequence number.
+    pub(super) fn pass(&mut self, sequence: u16) {
+        self.depacketizer.pass(sequence);
+    }
+
     /// Units of another time than `timestamp` come out with the capture time that was known.
     fn drain_before(&mut self, timestamp: u32, at_byte: u64, ready: &mut Queue) {
         let mut later = Vec::new();

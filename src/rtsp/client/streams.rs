@@ -243,6 +243,11 @@ impl Stream {
             self.stale = None;
         }
         self.last = Some(h.sequence);
+        if h.payload_type != self.payload_type
+            && let Some(d) = &mut self.decoder
+        {
+            d.pass(h.sequence);
+        }
         if raw_payload_types.contains(&h.payload_type) {
             ready.push(Incoming::Raw(RawPacket {
                 media: self.media,

@@ -87,6 +87,16 @@ impl Depacketizer {
         }
     }
 
+    /// A packet that is not for this format took the next sequence number: nothing was lost.
+    /// Numbers count per source, whatever the payload type (RFC 3550 5.1).
+    pub fn pass(&mut self, sequence: u16) {
+        if let Some((last, _)) = &mut self.last
+            && sequence == last.wrapping_add(1)
+        {
+            *last = sequence;
+        }
+    }
+
     /// What is ready.
     pub fn pull(&mut self) -> Option<Depacketized> {
         self.ready.pop_front()
@@ -238,6 +248,29 @@ mod tests {
         packets.insert(2, packets[1].clone());
         packets.insert(4, packets[0].clone());
         assert_eq!(read(Codec::H264, &packets).len(), 3);
+    }
+
+    #[test]
+    fn a_packet_of_another_payload_type_is_no_loss() {
+        let units = units_of(Codec::H264);
+        let packets = wire(Codec::H264, &units);
+        for foreign in 1..packets.len() {
+            let mut d = Depacketizer::new(Codec::H264);
+            for (i, bytes) in packets.iter().enumerate() {
+                let mut renumbered = bytes.to_vec();
+                let sequence = u16::from_be_bytes([bytes[2], bytes[3]]);
+                if i == foreign {
+                    d.pass(sequence);
+                }
+                let sequence = sequence.wrapping_add(u16::from(i >= foreign));
+                renumbered[2..4].copy_from_slice(&sequence.to_be_bytes());
+                let bytes = Bytes::from(renumbered);
+                d.push(&Packet::parse(&bytes).unwrap(), &bytes);
+            }
+            d.finish();
+            let got: Vec<_> = std::iter::from_fn(|| d.pull()).collect();
+            assert_eq!(got, read(Codec::H264, &packets), "before packet {foreign}");
+        }
     }
 
     #[test]
