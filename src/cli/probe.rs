@@ -134,9 +134,8 @@ async fn tell_channel(device: &Device, channel: &Channel, capabilities: &Capabil
     if let Some(a) = &channel.audio {
         facts.push(a.codec.name().to_owned());
     }
-    match channel.online {
-        Some(false) => facts.push("no signal".to_owned()),
-        Some(true) | None => {}
+    if channel.online == Some(false) {
+        facts.push("no signal".to_owned());
     }
     if channel.recording == Some(true) {
         facts.push("recording".to_owned());

@@ -20,7 +20,8 @@ pub fn information(recording: &Recording, name: Element) -> Element {
         recording
             .tracks
             .iter()
-            .filter_map(|t| t.data.is_some().then(|| track(t, Element::new(ns::TT, "Track")))),
+            .filter(|&t| t.data.is_some())
+            .map(|t| track(t, Element::new(ns::TT, "Track"))),
     );
     let status = match (recording.status, data) {
         (RecordingStatus::Initiated, _) | (RecordingStatus::Unknown, None) => "Initiated",

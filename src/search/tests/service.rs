@@ -284,9 +284,7 @@ async fn results_come_in_pages_and_the_last_one_ends_the_session() {
     assert_ne!(first[0].to_xml(), second[0].to_xml());
     assert_eq!(page(&host, results, &token, one).await.unwrap_err(), "ter:InvalidToken");
 
-    let limited = format!(
-        "<tse:Scope/><tse:MaxMatches>1</tse:MaxMatches><tse:KeepAliveTime>PT10S</tse:KeepAliveTime>"
-    );
+    let limited = "<tse:Scope/><tse:MaxMatches>1</tse:MaxMatches><tse:KeepAliveTime>PT10S</tse:KeepAliveTime>".to_string();
     let token = find(&host, "FindRecordings", &limited).await.unwrap();
     assert_eq!(
         page(&host, "GetEventSearchResults", &token, "").await.unwrap_err(),
