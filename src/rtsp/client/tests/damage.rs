@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use dvrgate_media::codec::annexb;
 use dvrgate_media::container::Demuxed;
-use dvrgate_model::{Codec, CodecParams};
+use dvrgate_model::{Codec, CodecParams, ErrorKind};
 use tokio::io::{AsyncWriteExt, DuplexStream};
 
 use super::{ROOM, SDP, options, pair, playing};
@@ -140,4 +140,19 @@ async fn no_damage_makes_it_panic_or_hang() {
         }
     }
     assert!(passed > all.len(), "most damage is in what does not matter: {passed}");
+}
+
+#[tokio::test]
+async fn a_recorder_that_asks_and_never_reads_is_given_up() {
+    let (mut client, mut recorder) = pair(options(), 64);
+    let flood = async {
+        loop {
+            recorder.write(b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n").await;
+        }
+    };
+    let result = tokio::select! {
+        result = client.next() => result,
+        () = flood => panic!("endless"),
+    };
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::LimitExceeded);
 }

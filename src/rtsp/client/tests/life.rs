@@ -6,7 +6,7 @@ use dvrgate_media::container::Demuxed;
 use dvrgate_model::ErrorKind;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{ROOM, SDP, URL, frame, options, pair, playing, sounds};
+use super::{ROOM, SDP, URL, frame, interleaved, options, pair, playing, sounds};
 use crate::client::{ClientOptions, End};
 use crate::message::Method;
 
@@ -37,6 +37,38 @@ async fn silence_is_the_end_however_often_the_caller_looks() {
         assert_eq!(client.end(), Some(End::Silent));
         assert!((start.elapsed().as_secs_f64() - 8.0).abs() < 0.1, "{:?}", start.elapsed());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_silence_that_a_caller_waits_for_counts() {
+    let idle = Duration::from_secs(8);
+    let (mut client, mut recorder) =
+        playing(ClientOptions { idle_timeout: Some(idle), ..options() }, "1").await;
+    // A caller who looks once and comes back late finds what came in the meantime.
+    assert!(timeout(Duration::from_secs(1), client.next()).await.is_err());
+    sleep(3 * idle).await;
+    recorder.sound(1).await;
+    assert!(client.next().await.unwrap().is_some());
+    assert!(client.next().await.unwrap().is_some());
+    // Every packet starts the time anew, also one that completes nothing.
+    let serve = async {
+        for n in 2..6 {
+            sleep(Duration::from_secs(7)).await;
+            recorder.write(&interleaved(0, 96, n, &[0x7c, 0x85, 1])).await;
+        }
+        sleep(Duration::from_secs(7)).await;
+        recorder.sound(6).await;
+    };
+    let (next, ()) = tokio::join!(client.next(), serve);
+    assert!(next.unwrap().is_some(), "{:?}", client.end());
+    // Time that a caller spends on a unit is no silence.
+    sleep(3 * idle).await;
+    let serve = async {
+        sleep(Duration::from_secs(7)).await;
+        recorder.sound(7).await;
+    };
+    let (next, ()) = tokio::join!(client.next(), serve);
+    assert!(next.unwrap().is_some(), "{:?}", client.end());
 }
 
 #[tokio::test(start_paused = true)]
