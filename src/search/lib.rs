@@ -24,3 +24,5 @@ pub mod xpath;
 
 pub use information::information;
 pub use service::{SEARCH_SERVICE_PATH, service};
+#[doc(hidden)] // for the fuzz targets and the replay of their corpus
+pub use topic::TopicFilter;
