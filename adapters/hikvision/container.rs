@@ -30,7 +30,12 @@ pub(crate) const RESOLUTION_US: u64 = 1_000;
 
 /// The format of a download.
 pub(crate) fn format() -> FormatHint {
-    FormatHint::Vendor(Box::new(PsDemuxer::new(Box::<HikPolicy>::default())))
+    FormatHint::Vendor(Box::new(demuxer()))
+}
+
+/// Reads a download.
+pub(crate) fn demuxer() -> PsDemuxer {
+    PsDemuxer::new(Box::<HikPolicy>::default())
 }
 
 /// Refuses what is certainly no program stream, by its first bytes.
@@ -346,7 +351,7 @@ mod tests {
     }
 
     fn demux(bytes: &[u8]) -> Result<Vec<Demuxed>> {
-        let mut d = PsDemuxer::new(Box::<HikPolicy>::default());
+        let mut d = demuxer();
         let mut out = Vec::new();
         for chunk in bytes.chunks(7) {
             d.push(chunk)?;

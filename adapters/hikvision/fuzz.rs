@@ -3,7 +3,7 @@
 
 use dvrgate_media::container::Demuxer;
 
-use crate::wire::alert_stream::{self, Splitter};
+use crate::wire::alert_stream::{self, Part, Splitter};
 use crate::wire::errors::{Refusal, UserCheck};
 use crate::wire::xml::Element;
 use crate::wire::{
@@ -13,7 +13,7 @@ use crate::wire::{
 use crate::{container, convert};
 
 /// Every parser of documents.
-pub fn document(bytes: &[u8]) {
+pub fn documents(bytes: &[u8]) {
     anonymous::parse(bytes);
     download::judge(http::StatusCode::OK, bytes, true);
     let Ok(d) = Element::parse(bytes) else { return };
@@ -36,38 +36,36 @@ pub fn document(bytes: &[u8]) {
 }
 
 /// Texts inside of documents.
-pub fn text(bytes: &[u8]) {
-    let text = String::from_utf8_lossy(bytes);
-    datetime::parse(&text);
-    uri::PlaybackUri::parse(&text).ok();
-    let zone = Some(text.clone().into_owned());
-    let local = "2026-01-01T00:00:00".to_owned();
+pub fn texts(text: &str) {
+    datetime::parse(text);
+    uri::PlaybackUri::parse(text).ok();
+    let (zone, local) = (Some(text.to_owned()), "2026-01-01T00:00:00".to_owned());
     convert::clock(&time::Time { local, zone, mode: String::new() });
 }
 
-/// The alert stream, in pieces.
-pub fn alerts(bytes: &[u8]) {
+/// The alert stream, in pieces of that size: what was found in it.
+pub fn alerts(bytes: &[u8], piece: usize) -> Vec<Vec<u8>> {
     let mut splitter = Splitter::default();
-    for piece in bytes.chunks(61) {
-        for part in splitter.push(piece) {
-            alert_stream::parse_part(&part).ok();
-        }
+    let mut found = Vec::new();
+    for part in bytes.chunks(piece.max(1)).flat_map(|p| splitter.push(p)) {
+        alert_stream::parse_part(&part).ok();
+        let (Part::Xml(alert) | Part::Json(alert)) = part;
+        found.push(alert);
     }
+    found
 }
 
-/// Footage, and packets of the vendor's own.
-pub fn footage(bytes: &[u8]) {
+/// The head of a download, and packets of the vendor's own.
+pub fn opening(bytes: &[u8]) {
+    container::check_opening(bytes).ok();
     container::first_clock(bytes);
     container::private_packet(bytes).ok();
-    let mut demuxer = container::demuxer();
-    for piece in bytes.chunks(997) {
-        if demuxer.push(piece).is_err() {
-            return;
-        }
-        while demuxer.pull().is_some() {}
-    }
-    demuxer.finish().ok();
-    while demuxer.pull().is_some() {}
+    container::MediaHeader::find(bytes);
+}
+
+/// Reads a download.
+pub fn demuxer() -> Box<dyn Demuxer> {
+    Box::new(container::demuxer())
 }
 
 #[cfg(test)]
@@ -97,9 +95,9 @@ mod tests {
             {
                 let mut changed = fixture.to_vec();
                 changed[i] = *other;
-                document(&changed);
-                alerts(&changed);
-                text(&changed[i..(i + 60).min(changed.len())]);
+                documents(&changed);
+                alerts(&changed, 61);
+                texts(&String::from_utf8_lossy(&changed[i..(i + 60).min(changed.len())]));
             }
         }
     }
@@ -119,7 +117,17 @@ mod tests {
                 bytes.extend([0, length]);
                 bytes.extend((0..length).map(|_| noise()));
             }
-            footage(&bytes);
+            opening(&bytes);
+            let mut demuxer = demuxer();
+            let whole = bytes.chunks(97).try_for_each(|piece| {
+                demuxer.push(piece)?;
+                while demuxer.pull().is_some() {}
+                Ok::<_, dvrgate_model::Error>(())
+            });
+            if whole.is_ok() {
+                demuxer.finish().ok();
+                while demuxer.pull().is_some() {}
+            }
         }
     }
 }

@@ -68,7 +68,7 @@ impl Hikvision {
         if !volumes.is_empty() && !volumes.iter().any(storage::Volume::records) {
             tracing::warn!(device = %self.settings.id, "no disk of the recorder can record");
         }
-        let port = self.extra(cx, access::request(g), |d| access::parse_rtsp_port(d)).await?;
+        let port = self.extra(cx, access::request(g), access::parse_rtsp_port).await?;
 
         let list = convert::channels(&analogue, &cameras, &status, &streams_seen, &tracks);
         if list.is_empty() {

@@ -16,6 +16,8 @@ mod identity;
 mod listing;
 mod playback;
 mod policy;
+#[cfg(test)]
+mod tests;
 mod tokio;
 mod wire;
 

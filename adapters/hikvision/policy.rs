@@ -140,7 +140,7 @@ mod tests {
         let text = include_str!("../../mappings/hikvision.toml");
         let p = Policy::new(&Mapping::parse("hikvision.toml", text).unwrap()).unwrap();
         assert_eq!((p.z, p.search, p.page, p.cap), (ZPolicy::Calibrate, None, 40, 4_000));
-        assert_eq!((p.ends, p.sessions, p.log_categories.len()), (Ends::InclusiveSecond, 4, 4));
+        assert_eq!((p.ends, p.sessions, p.log_categories.len()), (Ends::InclusiveSecond, 2, 4));
         let mistake = |line: &str| {
             let text = format!("schema = 1\nvendor = \"hikvision\"\n[policies]\n{line}\n");
             Policy::new(&Mapping::parse("m.toml", &text).unwrap()).unwrap_err().to_string()
