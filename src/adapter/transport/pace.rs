@@ -15,6 +15,10 @@ type Limiter = RateLimiter<
     governor::middleware::NoOpMiddleware<Instant>,
 >;
 
+/// The way to the recorder delays one request more than another by about so much. The rate holds at
+/// the recorder all the same: any second there sees no more requests than it allows.
+const JITTER: Duration = Duration::from_millis(100);
+
 /// See the module documentation.
 pub(super) struct Pace {
     /// Held by whoever is next.
@@ -41,8 +45,11 @@ impl Pace {
                 "requests_per_second = {rate}: use a number above 0, for instance 5"
             )));
         }
-        let quota = Quota::with_period(Duration::from_secs_f64(1.0 / rate))
-            .ok_or_else(|| Error::invalid(format!("requests_per_second = {rate} is too large")))?
+        let second = Duration::from_secs(1) + JITTER;
+        let quota = Duration::try_from_secs_f64(second.as_secs_f64() / rate)
+            .ok()
+            .and_then(Quota::with_period)
+            .ok_or_else(|| Error::invalid(format!("requests_per_second = {rate} is no rate")))?
             .allow_burst(NonZeroU32::MIN);
         Ok(Self { turn: AsyncMutex::new(RateLimiter::direct_with_clock(quota, TimerClock)) })
     }

@@ -1,0 +1,201 @@
+//! Clients that nobody of this project wrote: zeep with the official WSDLs, ffprobe, GStreamer.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::rig::{DEVICE, PASSWORD, Process, Recorder, Site, USER, python};
+use crate::truth::{self, utc};
+
+const SECOND_US: i64 = 1_000_000;
+/// Synthetic pictures that a scenario does not change.
+const FRAME_US: i64 = 80_000;
+
+/// Two channels with footage, one without; sound; motion.
+const DEPOT: &str = r#"
+[clock]
+offset_s = 137.4
+drift_ppm = 12.0
+zone = "Europe/Bratislava"
+[storage]
+file = "5m"
+[[channel]]
+id = 1
+name = "Yard & gate"
+audio = true
+[[channel.recorded]]
+from = "-90m"
+to = "-60m"
+[[channel.recorded]]
+from = "-50m"
+to = "-20m"
+[[channel]]
+id = 3
+name = "Ramp"
+[[channel.recorded]]
+from = "-80m"
+to = "-20m"
+reason = "motion"
+every = "10m"
+lasting = "60s"
+[[channel]]
+id = 4
+name = ""
+[[event]]
+kind = "motion"
+channel = 1
+at = "-85m"
+until = "-62m"
+every = "7m"
+lasting = "20s"
+"#;
+
+/// RH3-1, RH5-1, RH5-2, RH5-6, R5.6-1, R5.6-4, R5.6-5, R5.8-1, R5.11-1, R5.15-1, R5.19-1, R5.20-1,
+/// R6.4-1, R6.4-3, R6.5-1, R6.6-1, R6.7-1, R6.8-2, R6.8-7, R6.8-8, R6.9-1, R6.9-2, R6.9-3, R6.9-5,
+/// R6.9-13, R6.10-3, R6.15-4, R7.1-2, R7.1-5, R7.2-2, R7.2-3: a strict SOAP client that validates
+/// every answer against the official WSDLs reads everything, and what it reads is so.
+#[test]
+fn zeep_reads_devices_recordings_searches_and_replay_uris() {
+    let recorder = Recorder::start(DEPOT);
+    let site = Site::new(&recorder);
+    site.sync();
+    let gateway = site.serve();
+    let found = python("profile_g.py", &[&gateway.http, USER, PASSWORD]);
+    gateway.stop();
+
+    assert_eq!(found["capabilities"], serde_json::json!(["Search", "Replay", "Recording"]));
+    for (fault, code) in [
+        ("fault_recording", "NoRecording"),
+        ("fault_create", "ActionNotSupported"),
+        ("fault_token", "InvalidToken"),
+        ("fault_ended", "InvalidToken"),
+        ("fault_setup", "InvalidStreamSetup"),
+    ] {
+        assert_eq!(found[fault], code, "{fault}");
+    }
+    let truth = recorder.truth();
+    let near = |said: &Value, really: dvrgate_model::Utc| {
+        let said = said.as_str().unwrap().replace("+00:00", "Z");
+        let off = utc(&said).since_us(really);
+        assert!(off.abs() <= 2 * SECOND_US, "{said} is {really}");
+    };
+    let recordings = found["recordings"].as_object().unwrap();
+    assert_eq!(recordings.len(), truth.channels.len());
+    for channel in &truth.channels {
+        let token = format!("{DEVICE}-{}", channel.id);
+        let said = &recordings[&token];
+        let name = if channel.name.is_empty() { "Channel 4" } else { &channel.name };
+        assert_eq!(said["name"], name);
+        let spans = truth::spans(channel);
+        let Some(last) = spans.last() else {
+            assert_eq!(said["tracks"], serde_json::json!([]), "R6.3.3-1");
+            continue;
+        };
+        near(&said["earliest"], spans[0].start());
+        near(&said["latest"], last.end());
+        let kinds: Vec<&str> =
+            said["tracks"].as_array().unwrap().iter().map(|t| t[1].as_str().unwrap()).collect();
+        let expected: &[&str] = if channel.audio { &["Video", "Audio"] } else { &["Video"] };
+        assert_eq!(kinds, expected);
+        let uri = found["uris"][&token].as_str().unwrap();
+        assert!(uri.starts_with("rtsp://127.0.0.1:"), "{uri}");
+
+        // R6.17-2: data begins and ends where it does.
+        let edges = &found["events"][&token]["spans"][&format!("{token}-video")];
+        let edges = edges.as_array().unwrap();
+        assert_eq!(edges.len(), 2 * spans.len(), "{token}: {edges:?}");
+        for (span, edge) in spans.iter().zip(edges.chunks(2)) {
+            near(&edge[0][0], span.start());
+            near(&edge[1][0], span.end());
+        }
+        let motion = truth.events.iter().filter(|e| e.channel == Some(channel.id));
+        let told: usize = motion.map(|e| 1 + usize::from(e.until.is_some())).sum();
+        assert_eq!(found["events"][&token]["motion"], told);
+    }
+}
+
+/// Ten seconds with sound.
+const SHORT: &str = r#"
+[clock]
+offset_s = 137.4
+zone = "Europe/Bratislava"
+[[channel]]
+id = 1
+audio = true
+[[channel.recorded]]
+from = "-30m"
+to = "-29m50s"
+"#;
+
+/// R8.1-2, R8.1-3, R8.4-3, R8.5.3-1, R8.T-1, R8.T-3: a player that knows nothing of replay.
+#[test]
+fn ffprobe_counts_every_picture_over_tcp_and_udp() {
+    let recorder = Recorder::start(SHORT);
+    let site = Site::new(&recorder);
+    site.sync();
+    let gateway = site.serve();
+    let truth = recorder.truth();
+    let pictures = truth::pictures(truth::channel(&truth, 1)).len();
+    let url = gateway.replay(&format!("{DEVICE}-1"));
+    let url = url.replace("rtsp://", &format!("rtsp://{USER}:{PASSWORD}@"));
+    for transport in ["tcp", "udp"] {
+        let mut ffprobe = Command::new("ffprobe");
+        // The server stays in the playing state at the end (R8.9-1); silence ends the count.
+        ffprobe.args(["-v", "error", "-rtsp_transport", transport, "-timeout", "4000000"]);
+        ffprobe.args(["-count_frames", "-show_entries", "stream=codec_name,nb_read_frames"]);
+        let ended = Process::start_command(ffprobe.args(["-of", "json", &url])).end();
+        let said: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let streams: BTreeMap<&str, usize> = said["streams"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|s| {
+                let count = s["nb_read_frames"].as_str().unwrap_or("0");
+                (s["codec_name"].as_str().unwrap(), count.parse().unwrap())
+            })
+            .collect();
+        assert_eq!(streams.get("h264"), Some(&pictures), "{transport}: {streams:?}");
+        // Ten seconds of sound in blocks of 40 ms.
+        assert!(streams["pcm_alaw"] >= 240, "{transport}: {streams:?}");
+    }
+    gateway.stop();
+}
+
+/// R8.5.3-2, R8.6-1, R8.6-2, R8.3-16: forwards and in reverse, each picture with its recorded time.
+#[test]
+fn gstreamer_plays_forwards_and_in_reverse_with_recorded_time() {
+    let recorder = Recorder::start(SHORT);
+    let site = Site::new(&recorder);
+    site.sync();
+    let gateway = site.serve();
+    let truth = recorder.truth();
+    let channel = truth::channel(&truth, 1);
+    let span = truth::spans(channel)[0];
+    let mut expected: Vec<i64> = truth::pictures(channel).iter().map(|t| t.micros()).collect();
+    let url = gateway.replay(&format!("{DEVICE}-1"));
+    let (from, to) = (span.start().to_string(), span.end().to_string());
+    for direction in ["forwards", "reverse"] {
+        let played = python("replay.py", &[&url, USER, PASSWORD, &from, &to, direction]);
+        let pictures = played["pictures"].as_array().unwrap();
+        let shown: Vec<i64> = pictures.iter().map(|p| p["shown_us"].as_i64().unwrap()).collect();
+        if direction == "reverse" {
+            // A player in reverse shows the pictures inside of a group in reverse, too.
+            expected.reverse();
+        }
+        assert_eq!(shown, expected, "{direction}");
+        for p in pictures {
+            let (pts, shown) = (p["pts_us"].as_i64().unwrap(), p["shown_us"].as_i64().unwrap());
+            assert!((pts - shown).abs() < FRAME_US, "{direction}: {p}");
+        }
+        let mut carried: Vec<i64> = Vec::new();
+        carried.extend(played["units"].as_array().unwrap().iter().map(|u| u["utc_us"].as_i64().unwrap()));
+        carried.sort_unstable();
+        let mut sorted = shown.clone();
+        sorted.sort_unstable();
+        let off = |(a, b): (&i64, &i64)| (a - b).abs() < FRAME_US;
+        assert!(carried.len() == sorted.len() && carried.iter().zip(&sorted).all(off));
+    }
+    gateway.stop();
+    assert_eq!(recorder.counters.read().playback_open, 0);
+}
