@@ -168,7 +168,7 @@ impl Hikvision {
         end: Civil,
     ) -> Result<Vec<search::Match>> {
         let g = self.generation(cx).await?;
-        let id = crate::listing::new_search_id();
+        let id = crate::paging::new_search_id();
         let max_results = self.policy.page;
         let query = Query { search_id: &id, track, start, end, max_results, position: 0 };
         match self.search_in_any_style(cx, g, &query).await? {

@@ -14,6 +14,8 @@ mod footage;
 pub mod fuzz;
 mod identity;
 mod listing;
+mod log;
+mod paging;
 mod playback;
 mod policy;
 #[cfg(test)]
