@@ -85,7 +85,7 @@ impl Default for Options {
             oldest_every: minutes(10),
             clock_reads: 8,
             overlap: minutes(10),
-            first_window: minutes(60),
+            first_window: minutes(6 * 60),
             horizon: minutes(60 * 24 * 400),
             backfill_windows: 4,
             parallel_devices: 8,

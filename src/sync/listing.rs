@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::hash::Hash;
 
 use dvrgate_adapter::{
-    Cx, Device, EventQuery, ListOrder, Page, PageCursor, SegmentQuery, SourceEvent, SourceSegment,
+    Cx, Device, EventQuery, ListOrder, ListSupport, Page, PageCursor, SegmentQuery, SourceEvent,
+    SourceSegment,
 };
 use dvrgate_model::{ChannelId, Civil, Error, Result, SourceRange, StreamKind};
 use futures::future::BoxFuture;
@@ -34,13 +35,13 @@ pub async fn segments(
     windows: &[SourceRange],
     doubled: impl Fn(Civil) -> bool,
 ) -> Result<Listed<SourceSegment>> {
-    let order = device.adapter.capabilities().segments.order;
+    let support = device.adapter.capabilities().segments;
     let fetch = |window, cursor| {
         let query = SegmentQuery { channel, stream, window, cursor };
         device.adapter.list_segments(cx, query)
     };
     let key = |s: &SourceSegment| (s.start.raw.clone(), s.key.clone());
-    list(windows, order, doubled, fetch, |s| s.start.civil, key).await
+    list(windows, &support, doubled, fetch, |s| s.start.civil, key).await
 }
 
 /// The events of the windows.
@@ -50,19 +51,19 @@ pub async fn events(
     windows: &[SourceRange],
     doubled: impl Fn(Civil) -> bool,
 ) -> Result<Listed<SourceEvent>> {
-    let order = device.adapter.capabilities().events.order;
+    let support = device.adapter.capabilities().events;
     let fetch = |window, cursor| device.adapter.list_events(cx, EventQuery { window, cursor });
     let key = |e: &SourceEvent| {
         let time = e.time.as_ref().map(|t| t.raw.clone());
         (time, e.channel, e.code.clone(), e.active, e.items.clone())
     };
     let civil = |e: &SourceEvent| e.time.as_ref().map(|t| t.civil);
-    list(windows, order, doubled, fetch, civil, key).await
+    list(windows, &support, doubled, fetch, civil, key).await
 }
 
 async fn list<'a, T, K: Eq + Hash, O: Ord>(
     windows: &[SourceRange],
-    order: ListOrder,
+    support: &ListSupport,
     doubled: impl Fn(Civil) -> bool,
     fetch: impl Fn(SourceRange, Option<PageCursor>) -> BoxFuture<'a, Result<Page<T>>>,
     civil: impl Fn(&T) -> O,
@@ -71,7 +72,9 @@ async fn list<'a, T, K: Eq + Hash, O: Ord>(
     let mut listed =
         Listed { items: Vec::new(), breaks: Vec::new(), pages: 0, halved: 0, overfull: 0 };
     let mut seen = HashSet::new();
-    let mut open: Vec<SourceRange> = windows.iter().rev().map(whole_seconds).collect();
+    let mut open: Vec<SourceRange> =
+        windows.iter().flat_map(|w| pieces(whole_seconds(w), support, &doubled)).collect();
+    open.reverse();
     while let Some(window) = open.pop() {
         let (mut items, capped) = one(window, &fetch, &mut listed.pages).await?;
         if capped && window.duration_us() >= 2 * SECOND_US {
@@ -85,7 +88,7 @@ async fn list<'a, T, K: Eq + Hash, O: Ord>(
         if doubled(window.start) {
             listed.breaks.push(listed.items.len());
         }
-        match order {
+        match support.order {
             ListOrder::OldestFirst => {}
             ListOrder::NewestFirst => items.reverse(),
             ListOrder::Unordered => items.sort_by_key(&civil),
@@ -93,6 +96,30 @@ async fn list<'a, T, K: Eq + Hash, O: Ord>(
         listed.items.extend(items.into_iter().filter(|item| seen.insert(key(item))));
     }
     Ok(listed)
+}
+
+/// A window cut to what the recorder answers at once, in order.
+fn pieces(
+    window: SourceRange,
+    support: &ListSupport,
+    doubled: impl Fn(Civil) -> bool,
+) -> Vec<SourceRange> {
+    let widest_us = support
+        .max_window
+        .and_then(|d| i64::try_from(d.as_micros()).ok())
+        .unwrap_or(i64::MAX)
+        .max(SECOND_US);
+    let (mut pieces, mut start) = (Vec::new(), window.start);
+    while start < window.end {
+        let mut end = start.plus_us(widest_us).min(window.end);
+        // As when halving, not inside a doubled hour, if that can be helped.
+        while end < window.end && doubled(end) && end.plus_us(-HOUR_US) > start {
+            end = end.plus_us(-HOUR_US);
+        }
+        pieces.push(SourceRange::new(start, end));
+        start = end;
+    }
+    pieces
 }
 
 /// Where to halve: not inside an hour that the clock shows twice, if that can be helped, because
@@ -145,6 +172,7 @@ fn whole_seconds(window: &SourceRange) -> SourceRange {
 
 /// Places on each side of the middle that are looked at.
 const STEPS: i64 = 32;
+const HOUR_US: i64 = 3_600_000_000;
 const SECOND_US: i64 = 1_000_000;
 /// Of one window; the recorder's caps are far below.
 const MOST_PAGES: usize = 2_000;

@@ -21,6 +21,8 @@ pub(super) struct Track {
     pub(super) plan: Plan,
     /// Whether the channel records, where the recorder says so.
     says: Option<bool>,
+    /// It was listed before this pass.
+    is_known: bool,
     /// A part that failed is left alone for this pass.
     failed: bool,
 }
@@ -49,8 +51,7 @@ impl Pass<'_> {
     pub(super) fn lanes(&self) -> Result<Vec<Track>> {
         let snapshot = self.syncer.index.snapshot();
         let Some(record) = &self.record else { return Ok(Vec::new()) };
-        let segments = self.device.adapter.capabilities().segments;
-        if !segments.offered {
+        if !self.device.adapter.capabilities().segments.offered {
             return Ok(Vec::new());
         }
         let mut lanes = Vec::new();
@@ -60,9 +61,10 @@ impl Pass<'_> {
                 let Some(recording) = snapshot.recording(&token)? else { continue };
                 let mark = snapshot.watermark(&self.device.id, &purpose(&token))?;
                 let mark = mark.as_deref().and_then(Watermark::parse);
-                let plan = Plan::new(mark, self.cut(segments.max_window), self.syncer.clock.utc());
+                let plan = Plan::new(mark, self.cut(), self.syncer.clock.utc());
                 let lane = catalogue::lane(channel, *stream, &recording);
-                lanes.push(Track { lane, plan, says: channel.recording, failed: false });
+                let (says, is_known) = (channel.recording, mark.is_some());
+                lanes.push(Track { lane, plan, says, is_known, failed: false });
             }
         }
         Ok(lanes)
@@ -111,10 +113,13 @@ impl Pass<'_> {
     pub(super) async fn oldest(&mut self, track: &mut Track, map: &ClockMap) -> Result<()> {
         let now = self.syncer.clock.utc();
         let recording = self.syncer.index.snapshot().recording(&track.lane.recording)?;
-        let Some(data) = recording.and_then(|r| r.data()).filter(|_| !track.failed) else {
+        let Some(data) = recording.and_then(|r| r.data()).filter(|_| track.is_known) else {
             return Ok(());
         };
-        let (mut from, mut width_us) = (data.start(), self.cut(None).first_us);
+        if track.failed {
+            return Ok(());
+        }
+        let (mut from, mut width_us) = (data.start(), self.cut().first_us);
         while from < data.end() {
             let range = UtcRange::clamped(from, from.plus_us(width_us).min(now));
             if range.is_empty() {

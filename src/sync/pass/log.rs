@@ -19,7 +19,7 @@ impl Pass<'_> {
         let snapshot = self.syncer.index.snapshot();
         let mark = snapshot.watermark(&self.device.id, EVENTS)?;
         let mark = mark.as_deref().and_then(Watermark::parse);
-        let mut plan = Plan::new(mark, self.log_cut(support.max_window)?, self.syncer.clock.utc());
+        let mut plan = Plan::new(mark, self.log_cut()?, self.syncer.clock.utc());
         let range = self.steady(plan.fresh(), map);
         let news_from = plan.mark().map(|m| m.head);
         plan.fresh_done(range);
@@ -40,7 +40,7 @@ impl Pass<'_> {
         let support = self.device.adapter.capabilities().events;
         let Some(mut plan) = plan else { return Ok(!support.offered) };
         // Back-fill found footage meanwhile.
-        plan.recut(self.log_cut(support.max_window)?);
+        plan.recut(self.log_cut()?);
         for _ in 0..budget {
             let Some(back) = plan.back() else { break };
             let range = self.steady(back, map);
@@ -62,12 +62,12 @@ impl Pass<'_> {
     }
 
     /// Nobody looks for what happened before the oldest footage, and logs are slow to read.
-    fn log_cut(&self, max_window: Option<std::time::Duration>) -> Result<Cut> {
-        let cut = self.cut(max_window);
+    fn log_cut(&self) -> Result<Cut> {
+        let cut = self.cut();
         let oldest = self.recordings()?.iter().filter_map(|r| r.data()).map(|d| d.start()).min();
         let now = self.syncer.clock.utc();
         let age_us = oldest.map_or(0, |t| now.since_us(t).max(0)) + DAY_US;
-        Ok(Cut { horizon_us: cut.horizon_us.min(age_us), ..cut })
+        Ok(Cut { first_us: DAY_US, horizon_us: cut.horizon_us.min(age_us), ..cut })
     }
 
     /// One window of the log.

@@ -171,14 +171,13 @@ impl<'a> Pass<'a> {
         self.syncer.index.snapshot().clock(&self.device.id)
     }
 
-    fn cut(&self, max_window: Option<std::time::Duration>) -> Cut {
+    fn cut(&self) -> Cut {
         let us = |d: std::time::Duration| i64::try_from(d.as_micros()).unwrap_or(i64::MAX);
         let o = &self.syncer.options;
-        let widest_us = max_window.map_or(us(o.horizon), us);
         Cut {
-            first_us: us(o.first_window).min(widest_us),
+            first_us: us(o.first_window),
             overlap_us: us(o.overlap),
-            widest_us,
+            widest_us: WIDEST_US,
             horizon_us: us(o.horizon),
         }
     }
@@ -276,4 +275,7 @@ fn purpose(recording: &RecordingToken) -> String {
 
 const EVENTS: &str = "events";
 const RESTATE: &str = "restate";
+/// Longest window: what it holds is one batch of the index, and is lost when the gateway is killed
+/// meanwhile.
+const WIDEST_US: i64 = 32 * 24 * HOUR_US;
 const HOUR_US: i64 = 3_600_000_000;

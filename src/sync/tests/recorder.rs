@@ -60,6 +60,7 @@ impl Clock for TestClock {
 pub struct Manners {
     pub page: usize,
     pub cap: Option<usize>,
+    pub max_window: Option<Duration>,
     pub order: ListOrder,
     pub reads_clock: bool,
     pub tells_zone: bool,
@@ -71,6 +72,7 @@ impl Default for Manners {
         Self {
             page: 40,
             cap: None,
+            max_window: None,
             order: ListOrder::OldestFirst,
             reads_clock: true,
             tells_zone: true,
@@ -176,6 +178,8 @@ impl Adapter for Recorder {
         c.segments.offered = true;
         c.segments.order = manners.order;
         c.segments.max_results = manners.cap;
+        c.segments.max_window = manners.max_window;
+        c.events.max_window = manners.max_window;
         c.events.offered = true;
         c.watch = manners.watch;
         c

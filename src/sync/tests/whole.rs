@@ -180,6 +180,25 @@ async fn caps_and_orders_make_no_difference() {
     }
 }
 
+/// A recorder that answers narrow windows only is asked in pieces, not in halves, and a window of
+/// many pieces is one batch.
+#[tokio::test(start_paused = true)]
+async fn narrow_windows_are_asked_for_one_by_one() {
+    let easy = Bench::new(TWO_CHANNELS, NOW, Manners::default());
+    easy.sync().await.unwrap();
+    let max_window = Some(Duration::from_secs(24 * 3600));
+    let bench = Bench::new(TWO_CHANNELS, NOW, Manners { max_window, ..Manners::default() });
+    let report = bench.sync().await.unwrap();
+    assert!(report.complete && report.errors.is_empty(), "{report:?}");
+    assert_eq!(report.halved, 0);
+    assert!(report.windows < 30 && report.pages > 2 * 40, "{report:?}");
+    for track in ["yard-1-video", "yard-4-video"] {
+        let ids = |b: &Bench| b.segments(track).iter().map(|s| s.0).collect::<Vec<_>>();
+        assert_eq!(ids(&bench), ids(&easy));
+    }
+    assert_eq!(bench.events().len(), easy.events().len());
+}
+
 /// Cut off after any number of requests, the next sync completes the work.
 #[tokio::test(start_paused = true)]
 async fn a_sync_that_is_cut_off_goes_on_where_it_was() {
