@@ -28,8 +28,8 @@ read -r major minor <<<"$rust"
     die "Rust $major.$minor is too old; 1.95 or newer is needed (rustup update stable)"
 
 # -- native packages ----------------------------------------------------------------------------
-packages_build="build-essential clang curl libavcodec-dev libavdevice-dev libavfilter-dev
-    libavformat-dev libavutil-dev libclang-dev libswresample-dev libswscale-dev mold pkg-config"
+packages_build="build-essential clang curl libavcodec-dev libavformat-dev libavutil-dev libclang-dev
+    libswscale-dev mold pkg-config"
 packages_demo="ffmpeg python3-pip python3-venv"
 packages_test="gir1.2-gstreamer-1.0 gstreamer1.0-libav gstreamer1.0-plugins-bad
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-tools openssl python3-gi
