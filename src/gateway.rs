@@ -14,9 +14,8 @@ use dvrgate_device::{Device as DeviceService, LinuxMachine, Machine, Settings, S
 use dvrgate_footage::Footage;
 use dvrgate_model::ports::ControlStore;
 use dvrgate_model::{Error, ErrorKind, Fault, Result};
-use dvrgate_replay::SessionTimeout;
 use dvrgate_replay::playback::application;
-use dvrgate_rtsp::server::{Server as RtspServer, ServerConfig};
+use dvrgate_rtsp::server::{Server as RtspServer, ServerConfig, SessionTimeout};
 use dvrgate_soap::hyper::{Server, full, page};
 use dvrgate_soap::{Door, Host};
 use futures::FutureExt as _;
@@ -63,7 +62,7 @@ impl Gateway {
             ServerConfig {
                 gate: Some(digest.clone()),
                 throttle: Some(Arc::clone(&throttle)),
-                session_timeout: timeout.get(),
+                session_timeout: timeout.clone(),
                 ..ServerConfig::default()
             },
             application(

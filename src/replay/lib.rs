@@ -5,6 +5,3 @@
 
 pub mod playback;
 pub mod service;
-mod timeout;
-
-pub use timeout::SessionTimeout;

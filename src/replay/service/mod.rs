@@ -6,12 +6,11 @@ use std::time::Duration;
 use dvrgate_index::Index;
 use dvrgate_model::ports::ControlStore;
 use dvrgate_model::{ErrorKind, RecordingToken, Result};
+use dvrgate_rtsp::server::SessionTimeout;
 use dvrgate_soap::{
     Access, Call, Element, Fault, Service, Simple as _, Value as _, Version, message, ns,
     read_duration,
 };
-
-use crate::SessionTimeout;
 
 /// Address of the service.
 pub const REPLAY_SERVICE_PATH: &str = "/onvif/replay_service";

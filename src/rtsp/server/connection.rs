@@ -197,7 +197,7 @@ impl Connection {
 
     fn expires(&self) -> Instant {
         match &self.session {
-            Some(_) => self.heard + self.config.session_timeout,
+            Some(session) => self.heard + session.timeout,
             None => self.message + self.config.idle_timeout,
         }
     }
@@ -404,7 +404,7 @@ impl Connection {
     pub(super) fn session_header(&self, session: &Session) -> SessionHeader {
         SessionHeader {
             id: session.id.clone(),
-            timeout_secs: Some(self.config.session_timeout.as_secs() as u32),
+            timeout_secs: u32::try_from(session.timeout.as_secs()).ok(),
         }
     }
 

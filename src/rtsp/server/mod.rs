@@ -21,6 +21,7 @@ mod session;
 mod setup;
 #[cfg(test)]
 mod tests;
+mod timeout;
 mod tokio;
 mod uri;
 
@@ -35,6 +36,7 @@ pub use self::application::{
     Application, DescribeRequest, Media, PlayMedia, PlayRequest, Playing, Presentation, Unit,
 };
 pub use self::connection::{Connection, Want};
+pub use self::timeout::SessionTimeout;
 pub use self::tokio::{Server, Shared, serve_connection};
 
 /// How the server behaves.
@@ -44,8 +46,8 @@ pub struct ServerConfig {
     pub gate: Option<DigestGate>,
     /// The brake on guessing passwords.
     pub throttle: Option<Arc<Throttle>>,
-    /// A session ends after this long without a sign of life (R8.7-3).
-    pub session_timeout: Duration,
+    /// A session ends after this long without a sign of life (R8.7-3). Read when one begins.
+    pub session_timeout: SessionTimeout,
     /// A connection without a session ends after this long without a message.
     pub idle_timeout: Duration,
     /// Connections at the same time; one more is closed at once.
@@ -59,7 +61,7 @@ impl Default for ServerConfig {
         Self {
             gate: None,
             throttle: None,
-            session_timeout: Duration::from_secs(60),
+            session_timeout: SessionTimeout::default(),
             idle_timeout: Duration::from_secs(60),
             max_connections: 2048,
             name: "dvrgate".to_owned(),

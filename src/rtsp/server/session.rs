@@ -107,6 +107,8 @@ pub(super) struct Session {
     /// Path of its presentation.
     pub path: String,
     pub user: Identity,
+    /// See [`super::SessionTimeout`].
+    pub timeout: Duration,
     pub streams: Vec<Stream>,
     pub play: Option<Play>,
     /// Something was sent in it.

@@ -126,6 +126,7 @@ impl Connection {
             id: format!("{:016X}", rand::random::<u64>()),
             path,
             user,
+            timeout: self.config.session_timeout.get(),
             streams: Vec::new(),
             play: None,
             sent: false,

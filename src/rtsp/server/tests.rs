@@ -440,6 +440,28 @@ fn sessions_end_without_signs_of_life() {
     assert!(idle.closed);
 }
 
+/// R7.2-6, R8.7-3: what is set while the server runs holds for sessions that begin afterwards.
+#[test]
+fn the_timeout_can_change() {
+    let config = ServerConfig::default();
+    let timeout = config.session_timeout.clone();
+    let mut old = Bench::new(config.clone());
+    let session = setup(&mut old);
+    timeout.set(Duration::from_secs(20));
+    let mut new = Bench::new(config);
+    let wire = new.send(&format!(
+        "SETUP {URL}/track1 RTSP/1.0\nCSeq: 2\nTransport: RTP/AVP/TCP;interleaved=0-1\n\n"
+    ));
+    assert!(field(&wire, "Session").ends_with(";timeout=20"), "{}", text(&wire));
+    new.wait(Duration::from_secs(19));
+    old.wait(Duration::from_secs(30));
+    assert!(!new.closed && !old.closed);
+    new.wait(Duration::from_secs(1));
+    assert!(new.closed);
+    let alive = format!("GET_PARAMETER {URL} RTSP/1.0\nCSeq: 3\nSession: {session}\n\n");
+    assert_eq!(field(&old.send(&alive), "Session"), format!("{session};timeout=60"));
+}
+
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     let mut b = Bench::new(ServerConfig::default());
