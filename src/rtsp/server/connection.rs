@@ -59,6 +59,8 @@ pub struct Connection {
     pub(super) wants: VecDeque<Want>,
     pub(super) out: Packets,
     pub(super) datagrams: Packets,
+    /// Whether media may leave outside of this connection.
+    pub(super) datagrams_allowed: bool,
     heard: Instant,
     message: Instant,
     closing: bool,
@@ -110,10 +112,16 @@ impl Connection {
             wants: VecDeque::new(),
             out: Packets::default(),
             datagrams: Packets::default(),
+            datagrams_allowed: true,
             heard: now.instant,
             message: now.instant,
             closing: false,
         }
+    }
+
+    /// In a tunnel and over TLS the media stay inside.
+    pub fn allow_datagrams(&mut self, allowed: bool) {
+        self.datagrams_allowed = allowed;
     }
 
     /// Where the driver reads into; then [`Connection::received`].

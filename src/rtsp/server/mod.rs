@@ -23,6 +23,7 @@ mod setup;
 mod tests;
 mod timeout;
 mod tokio;
+pub mod transport;
 mod uri;
 
 use std::net::IpAddr;

@@ -48,7 +48,7 @@ impl Connection {
             range: range.map(|r| ClockRange { start: Some(r.start()), end: Some(r.end()) }),
             media: media.collect(),
         };
-        let base = format!("{}/", self.url(&uri.authority, &uri.path));
+        let base = format!("{}/", self.url(&uri, &uri.path));
         self.reply(request, |r| {
             r.fields.push("Content-Base", base);
             r.fields.push("Content-Type", "application/sdp");
@@ -58,7 +58,8 @@ impl Connection {
     }
 
     /// With the host that the client used, so that it works behind address translation.
-    fn url(&self, authority: &str, path: &str) -> String {
+    fn url(&self, uri: &Uri, path: &str) -> String {
+        let Uri { scheme, authority, .. } = uri;
         if authority.is_empty() {
             let host = match self.peer.local {
                 std::net::IpAddr::V4(a) => a.to_string(),
@@ -66,7 +67,7 @@ impl Connection {
             };
             return format!("rtsp://{host}{path}");
         }
-        format!("rtsp://{authority}{path}")
+        format!("{scheme}://{authority}{path}")
     }
 
     pub(super) fn setup(&mut self, request: &Request, user: Identity) -> Handled {
@@ -113,15 +114,17 @@ impl Connection {
         self.described = Some((path.clone(), presentation));
         let media = media.ok_or(Status::NOT_FOUND)?;
         let wishes = request.fields.get("Transport").ok_or(Status::UNSUPPORTED_TRANSPORT)?;
+        let datagrams = self.datagrams_allowed;
         let usable = |t: &Transport| {
+            let ports = t.client_port.is_some_and(|(a, b)| a != 0 && b != 0);
             !t.multicast
                 && t.mode.as_deref().is_none_or(|m| m == "PLAY")
-                && (t.lower == Lower::Tcp || t.client_port.is_some_and(|(a, b)| a != 0 && b != 0))
+                && (t.lower == Lower::Tcp || (datagrams && ports))
         };
         let wish = Transport::alternatives(wishes).into_iter().find(usable);
         let mut transport = wish.ok_or(Status::UNSUPPORTED_TRANSPORT)?;
 
-        let url = self.url(&uri.authority, &format!("{path}/{}", control(index)));
+        let url = self.url(&uri, &format!("{path}/{}", control(index)));
         let session = self.session.get_or_insert_with(|| Session {
             id: format!("{:016X}", rand::random::<u64>()),
             path,

@@ -19,12 +19,12 @@ use crate::client::{Client, ClientOptions, PlayOptions};
 use crate::headers::{ClockRange, Range, RateControl};
 use crate::rtp::{Packet, ReplayExtension};
 
-const START: i64 = 1_000_000;
-const FRAMES: i64 = 50;
+pub(super) const START: i64 = 1_000_000;
+pub(super) const FRAMES: i64 = 50;
 
 /// Fifty frames of video at 25 a second.
 #[derive(Debug)]
-struct Clip;
+pub(super) struct Clip;
 
 fn params() -> CodecParams {
     let mut p = CodecParams::new(Codec::H264);
@@ -216,7 +216,7 @@ fn packets(wire: &[u8]) -> Vec<(Packet, Vec<u8>)> {
     list
 }
 
-fn extension(packet: &(Packet, Vec<u8>)) -> Option<ReplayExtension> {
+pub(super) fn extension(packet: &(Packet, Vec<u8>)) -> Option<ReplayExtension> {
     let (profile, body) = packet.0.extension.clone()?;
     ReplayExtension::parse(profile, &packet.1[body])
 }
@@ -259,7 +259,7 @@ fn statuses() {
     let tcp = "Transport: RTP/AVP/TCP;unicast;interleaved=4-5\n";
     for (request, fields, expected) in [
         ("DESCRIBE rtsp://h/replay/none", "", 404),
-        ("DESCRIBE http://h/replay/one", "", 404),
+        ("DESCRIBE ftp://h/replay/one", "", 404),
         ("DESCRIBE rtsp://h/replay/one", "Accept: text/html\n", 406),
         ("DESCRIBE rtsp://h/replay/one", "Require: nonsense\n", 551),
         ("PLAY rtsp://h/replay/one", "", 454),
@@ -474,7 +474,7 @@ fn pipelined_requests_are_answered_in_order() {
     assert_eq!(order, ["1", "2", "3"]);
 }
 
-fn gate() -> DigestGate {
+pub(super) fn gate() -> DigestGate {
     let user =
         User { name: "admin".into(), level: Level::Administrator, password: Secret::new("12345") };
     DigestGate::new("dvrgate", Users::new(vec![user]).unwrap(), DigestSettings::default())

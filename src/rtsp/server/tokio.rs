@@ -8,19 +8,23 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
-use ::tokio::io::{AsyncRead, AsyncWrite};
+use ::tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use ::tokio::net::{TcpListener, TcpStream, UdpSocket};
 use ::tokio::sync::Semaphore;
 use ::tokio::task::JoinSet;
 use ::tokio::time::{Sleep, sleep_until, timeout};
+use bytes::BytesMut;
 use dvrgate_model::{Error, ErrorKind, Result, Utc};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt};
 use socket2::SockRef;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls;
 use tokio_util::io::poll_read_buf;
 use tokio_util::sync::CancellationToken;
 
+use super::transport::{Pairs, Stream, Via, serve_any};
 use super::{
     Application, Connection, Now, Peer, Playing, Presentation, ServerConfig, TICK, Unit, Want,
 };
@@ -29,16 +33,18 @@ use crate::rtp::Target;
 /// What all connections of a server share.
 #[derive(Debug)]
 pub struct Shared {
-    config: Arc<ServerConfig>,
+    pub(super) config: Arc<ServerConfig>,
     application: Arc<dyn Application>,
     /// The grid of wake-ups counts from here.
     grid: Instant,
+    pub(super) tunnels: Arc<Pairs>,
 }
 
 impl Shared {
-    /// For [`serve_connection`].
+    /// For [`serve_connection`] and [`serve_any`].
     pub fn new(config: ServerConfig, application: Arc<dyn Application>) -> Arc<Self> {
-        Arc::new(Self { config: Arc::new(config), application, grid: instant() })
+        let tunnels = Arc::default();
+        Arc::new(Self { config: Arc::new(config), application, grid: instant(), tunnels })
     }
 }
 
@@ -47,6 +53,7 @@ impl Shared {
 pub struct Server {
     listener: TcpListener,
     shared: Arc<Shared>,
+    tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 /// Unsent bytes in the kernel: what a seek still has to drain.
@@ -58,6 +65,8 @@ const READ_BYTES: usize = 16 * 1024;
 const DATAGRAM_BYTES_A_TICK: usize = 64 * 1024;
 /// Largest datagram that is read from a client: a compound of receiver reports.
 const RTCP_BYTES: usize = 1500;
+/// Time for a TLS handshake.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 const PORT_ATTEMPTS: usize = 64;
 /// Time for connections to end at shutdown.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -73,11 +82,20 @@ impl Server {
         config: ServerConfig,
         application: Arc<dyn Application>,
     ) -> Result<Self> {
+        Self::bind_shared(address, Shared::new(config, application), None).await
+    }
+
+    /// Opens one of several ports; with `tls` it speaks nothing else (RTSPS).
+    pub async fn bind_shared(
+        address: SocketAddr,
+        shared: Arc<Shared>,
+        tls: Option<Arc<rustls::ServerConfig>>,
+    ) -> Result<Self> {
         let listener = TcpListener::bind(address).await.map_err(|e| {
             Error::new(ErrorKind::Internal, format!("cannot listen for RTSP on {address}"))
                 .because(e)
         })?;
-        Ok(Self { listener, shared: Shared::new(config, application) })
+        Ok(Self { listener, shared, tls })
     }
 
     /// The address that was opened.
@@ -109,12 +127,12 @@ impl Server {
                 tracing::warn!("too many RTSP connections");
                 continue;
             };
-            let (shared, stop) = (self.shared.clone(), stop.clone());
+            let (shared, stop, tls) = (self.shared.clone(), stop.clone(), self.tls.clone());
             connections.spawn(async move {
                 let _place = place;
                 ::tokio::select! {
                     () = stop.cancelled() => {}
-                    result = accept(stream, shared) => if let Err(error) = result {
+                    result = accept(stream, tls, shared) => if let Err(error) = result {
                         tracing::debug!(%error, "connection ended");
                     }
                 }
@@ -126,20 +144,49 @@ impl Server {
     }
 }
 
-async fn accept(stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
+async fn accept(
+    stream: TcpStream,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    shared: Arc<Shared>,
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
     #[cfg(target_os = "linux")]
     SockRef::from(&stream).set_tcp_notsent_lowat(NOT_SENT_LOW_WATER)?;
     let peer = Peer { remote: stream.peer_addr()?.ip(), local: stream.local_addr()?.ip() };
-    serve_connection(stream, peer, shared).await
+    let Some(tls) = tls else {
+        return serve_any(stream, BytesMut::new(), peer, Via::Plain, shared).await;
+    };
+    let greeted = timeout(HANDSHAKE_TIME, TlsAcceptor::from(tls).accept(stream)).await;
+    let stream = greeted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let stream: Box<dyn Stream> = Box::new(stream);
+    serve_any(stream, BytesMut::new(), peer, Via::Tls, shared).await
 }
 
-/// Serves one connection until it ends. It may be a socket, TLS, or a tunnel.
+/// Serves one connection that carries RTSP until it ends.
 pub async fn serve_connection<S>(io: S, peer: Peer, shared: Arc<Shared>) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
-    let connection = Connection::new(shared.config.clone(), peer, now());
+    serve_opened(io, BytesMut::new(), peer, true, shared).await
+}
+
+/// The same after its first bytes were read; `datagrams`: whether UDP may be set up.
+pub(super) async fn serve_opened<S>(
+    io: S,
+    first: BytesMut,
+    peer: Peer,
+    datagrams: bool,
+    shared: Arc<Shared>,
+) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    let mut connection = Connection::new(shared.config.clone(), peer, now());
+    connection.allow_datagrams(datagrams);
+    if !first.is_empty() {
+        *connection.input() = first;
+        connection.received(now());
+    }
     let mut driver = Driver {
         io,
         peer,
@@ -151,10 +198,13 @@ where
         timer: Box::pin(sleep_until(::tokio::time::Instant::now())),
         portion: Portion { until: now().instant, sent: 0 },
         close_by: None,
+        unflushed: false,
     };
     while !driver.take_wants(&*shared.application) {
         poll_fn(|cx| driver.poll(cx)).await?;
     }
+    // TLS and WebSocket have something to say at the end.
+    let _ = timeout(CLOSE_TIME, driver.io.shutdown()).await;
     Ok(())
 }
 
@@ -197,6 +247,8 @@ struct Driver<'a, S> {
     portion: Portion,
     /// The connection is over; what is left may be written until then.
     close_by: Option<Instant>,
+    /// A layer above the socket (TLS, WebSocket) took bytes that it has not passed on.
+    unflushed: bool,
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Driver<'a, S> {
@@ -228,7 +280,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Driver<'a, S> {
                 Want::Close => self.close_by = Some(instant() + CLOSE_TIME),
             }
         }
-        self.close_by.is_some_and(|t| self.connection.out().is_empty() || instant() >= t)
+        self.close_by.is_some_and(|t| self.all_written() || instant() >= t)
     }
 
     /// Does all that can be done now. Ready when the connection may want something.
@@ -270,7 +322,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Driver<'a, S> {
             self.connection.tick(now());
         }
         turn |= self.connection.has_want();
-        if turn || (self.close_by.is_some() && self.connection.out().is_empty()) {
+        if turn || (self.close_by.is_some() && self.all_written()) {
             return Poll::Ready(Ok(()));
         }
         Poll::Pending
@@ -307,9 +359,16 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Driver<'a, S> {
         Poll::Ready(Ok(()))
     }
 
+    fn all_written(&mut self) -> bool {
+        self.connection.out().is_empty() && !self.unflushed
+    }
+
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let out = self.connection.out();
         if out.is_empty() {
+            if self.unflushed {
+                self.unflushed = Pin::new(&mut self.io).poll_flush(cx)?.is_pending();
+            }
             return Poll::Pending;
         }
         let mut slices = [IoSlice::new(&[]); SLICES];
@@ -320,8 +379,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Driver<'a, S> {
         }
         out.advance(written);
         if out.is_empty() {
-            // Sockets have nothing to flush; layers above them have.
-            let _ = Pin::new(&mut self.io).poll_flush(cx)?;
+            self.unflushed = Pin::new(&mut self.io).poll_flush(cx)?.is_pending();
         }
         Poll::Ready(Ok(()))
     }

@@ -1,14 +1,19 @@
 //! The parts of a request URI that the server looks at.
 
-/// Authority and path of a request URI.
+/// Scheme, authority and path of a request URI.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Uri {
+    /// In lower case; `rtsp` where the client wrote none.
+    pub scheme: &'static str,
     /// Host and port as the client wrote them; empty where it wrote none.
     pub authority: String,
     /// Without query and trailing slash.
     pub path: String,
 }
 
+/// The later ones are what players that tunnel write inside.
+const SCHEMES: [&str; 9] =
+    ["rtsp", "rtsps", "rtspu", "http", "https", "rtsph", "rtspsh", "ws", "wss"];
 /// Longer ones name nothing that exists.
 const MAX_BYTES: usize = 1024;
 
@@ -18,14 +23,14 @@ impl Uri {
         if uri.len() > MAX_BYTES {
             return None;
         }
-        let (authority, path) = match uri.split_once("://") {
+        let (scheme, authority, path) = match uri.split_once("://") {
             Some((scheme, rest)) => {
-                if !["rtsp", "rtsps", "rtspu"].iter().any(|s| s.eq_ignore_ascii_case(scheme)) {
-                    return None;
-                }
-                rest.find(['/', '?']).map_or((rest, ""), |i| rest.split_at(i))
+                let scheme = SCHEMES.into_iter().find(|s| s.eq_ignore_ascii_case(scheme))?;
+                let (authority, path) =
+                    rest.find(['/', '?']).map_or((rest, ""), |i| rest.split_at(i));
+                (scheme, authority, path)
             }
-            None if uri.starts_with('/') => ("", uri),
+            None if uri.starts_with('/') => ("rtsp", "", uri),
             None => return None,
         };
         let authority = authority.rsplit('@').next().unwrap_or_default();
@@ -39,7 +44,8 @@ impl Uri {
             },
             None => path.to_owned(),
         };
-        Some(Self { authority: authority.to_owned(), path: path.trim_end_matches('/').to_owned() })
+        let (authority, path) = (authority.to_owned(), path.trim_end_matches('/').to_owned());
+        Some(Self { scheme, authority, path })
     }
 
     /// The presentation and the number (from 0) of the track of a control URI `…/trackN`.
@@ -68,11 +74,12 @@ mod tests {
             ("rtsp://h/a?x=1/track1", "h", "/a/track1"),
             ("rtsp://h", "h", ""),
             ("/a", "", "/a"),
+            ("http://h:8080/replay/yard-1", "h:8080", "/replay/yard-1"),
         ] {
             let uri = Uri::parse(wire).unwrap();
             assert_eq!((uri.authority.as_str(), uri.path.as_str()), (authority, path), "{wire}");
         }
-        for bad in ["*", "", "http://h/a", "a/b", &"/a".repeat(600)] {
+        for bad in ["*", "", "ftp://h/a", "a/b", &"/a".repeat(600)] {
             assert_eq!(Uri::parse(bad), None, "{bad}");
         }
     }
