@@ -100,6 +100,22 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// Where it ends. A last reading that is rounded up to the end of the first pass, or a little
+    /// over it, would otherwise be read as the end of the second.
+    fn end(&self, map: &ClockMap, start: Utc) -> Stamp {
+        let after = Hint::NotBefore(start);
+        let end = map.to_utc(self.said.1, after);
+        let straight = start.plus_us(self.length_us().max(0));
+        let earlier =
+            SourceTime { civil: self.said.1.civil.plus_us(-CLOSE_US), ..self.said.1.clone() };
+        let just_before = map.to_utc(&earlier, after).utc;
+        let rounded = straight.since_us(just_before).abs() <= 2 * CLOSE_US;
+        if rounded && end.utc.since_us(straight) > 2 * CLOSE_US {
+            return Stamp { utc: straight, ..end };
+        }
+        end
+    }
+
     fn stamps(&self, map: &ClockMap, range: UtcRange) -> (Stamp, Stamp) {
         let mut start = self.passes[self.pass];
         let mut width_us = 0;
@@ -114,7 +130,7 @@ impl<'a> Item<'a> {
         let mut end = match self.said.0.raw == self.said.1.raw {
             true => start,
             // No segment is longer than the hour: it ends in the pass in which it began.
-            false => map.to_utc(self.said.1, Hint::NotBefore(start.utc)),
+            false => self.end(map, start.utc),
         };
         start.uncertainty_us = start.uncertainty_us.saturating_add(width_us);
         end.uncertainty_us = end.uncertainty_us.saturating_add(width_us);
@@ -186,6 +202,27 @@ mod tests {
     fn a_step_back_in_the_listing_proves_both_passes() {
         // 02:10, 02:40, then 02:20 again.
         assert_eq!(placed(&[(70, 72), (100, 102), (140, 142)], &[]), [(70, 0), (100, 0), (140, 0)]);
+    }
+
+    #[test]
+    fn an_end_rounded_over_the_border_stays_in_the_first_pass() {
+        let zone = ZoneRule::parse("Europe/Bratislava").unwrap();
+        let change: Utc = "2026-10-25T01:00:00Z".parse().unwrap();
+        let mut right = ClockEpoch::assumed("yard".into(), zone.clone(), ZoneTrust::WallClock);
+        right.uncertainty_us = 0;
+        let map = ClockMap::new(Vec::new(), right);
+        let start = zone.civil(change.plus_us(-60_000_000));
+        let said = |c: Civil| SourceTime::from_civil(c, ZoneClaim::None);
+        for over_us in [-1_000_000, 0, 1_000_000] {
+            let (a, b) = (said(start), said(start.plus_us(60_000_000 + over_us)));
+            let next = (said(zone.civil(change)), said(zone.civil(change.plus_us(60_000_000))));
+            let stamps = place(&map, UtcRange::ALL, &[(&a, &b), (&next.0, &next.1)], &[]);
+            assert_eq!(stamps[0].1.utc.since_us(change), over_us);
+        }
+        // What lasts through the hour ends behind it.
+        let end = said(zone.civil(change.plus_us(3_660_000_000)));
+        let stamps = place(&map, UtcRange::ALL, &[(&said(start), &end)], &[]);
+        assert_eq!(stamps[0].1.utc.since_us(change), 3_660_000_000);
     }
 
     #[test]
