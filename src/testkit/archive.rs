@@ -190,6 +190,12 @@ impl Archive {
         pieces
     }
 
+    /// Whether the channel is being recorded at `now`.
+    pub fn is_recording(&self, channel: u16, now: Utc) -> bool {
+        let going_on = |s: &Stretch| s.from <= now && s.to.is_none_or(|to| now < to);
+        self.channel(channel).is_some_and(|c| c.stretches.iter().any(going_on))
+    }
+
     /// Where file number `n` of a stretch begins.
     fn file_border(&self, clip: &dyn ClipSource, start: Utc, n: i64) -> Utc {
         clip.key_at_or_after(start.plus_us(n.saturating_mul(self.file_us)))
@@ -350,6 +356,9 @@ mod tests {
         assert_eq!(continues, [false, true, true, false, false, true, true]);
         assert!(pieces[6].growing && !pieces[5].growing);
         assert_eq!(archive.spans(1, start).len(), 1);
+        assert!(archive.is_recording(1, start));
+        assert!(!archive.is_recording(1, start.plus_us(-4_000_000_000)));
+        assert!(!archive.is_recording(2, start));
 
         let later = start.plus_us(10_000_000);
         let newer = archive.pieces(1, UtcRange::ALL, later);

@@ -42,7 +42,7 @@ pub(crate) fn tracks(r: &Recorder) -> Reply {
                 f64::from(num) / f64::from(den),
                 c.clip.bytes_per_second() / 125,
                 schedule(place),
-                stream == 1,
+                stream == 1 && r.archive.is_recording(c.id, r.now()),
                 c.tone.is_some(),
             );
         }
