@@ -2,23 +2,20 @@
 //!
 //! Everything from the network is bounded: connections in all and per address, headers, bodies, the
 //! time to send either, and the time that a client may refuse to take an answer. What is not a
-//! service's path goes to routes, which get the request before its body is read; upgrades work, so
-//! that tunnels have room.
+//! service's path goes to routes, which get the request before its body is read. A connection whose
+//! first request is none is handed to a [`Diversion`]. The same over TLS.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ::hyper::body::Incoming;
 use ::hyper::server::conn::http1;
 use ::hyper::service::service_fn;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::{Request, Response, StatusCode};
@@ -26,12 +23,14 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::{TlsAcceptor, rustls};
 
+pub use self::stream::{Diversion, Stream};
+use self::stream::{Guarded, look};
 use crate::host::Host;
 use crate::origin::Origin;
 
@@ -49,6 +48,8 @@ pub struct Ends {
     pub peer: SocketAddr,
     /// Ours.
     pub local: SocketAddr,
+    /// Whether TLS is in between.
+    pub secure: bool,
 }
 
 /// Bounds of the server.
@@ -97,13 +98,15 @@ pub struct Server {
     advertise: Option<String>,
     routes: Vec<(String, Page)>,
     fallback: Option<Page>,
+    diversion: Option<Arc<dyn Diversion>>,
     settings: Settings,
 }
 
 impl Server {
     /// A server of this host alone.
     pub fn new(host: Arc<Host>, settings: Settings) -> Self {
-        Self { host, advertise: None, routes: Vec::new(), fallback: None, settings }
+        let routes = Vec::new();
+        Self { host, advertise: None, routes, fallback: None, diversion: None, settings }
     }
 
     /// Puts this host (with or without a port) into URIs instead of what the client called us.
@@ -127,8 +130,21 @@ impl Server {
         self
     }
 
-    /// Serves until `stop` resolves, then lets running requests end, at most for the drain time.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: impl Future<Output = ()>) {
+    /// Hands connections over that are for somebody else.
+    #[must_use]
+    pub fn divert(mut self, diversion: Arc<dyn Diversion>) -> Self {
+        self.diversion = Some(diversion);
+        self
+    }
+
+    /// Serves until `stop` resolves, then lets running requests end, at most for the drain time. With
+    /// `tls` the port speaks HTTPS.
+    pub async fn serve(
+        self: Arc<Self>,
+        listener: TcpListener,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        stop: impl Future<Output = ()>,
+    ) {
         let census = Census::new(&self.settings);
         let (stopping, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
@@ -141,9 +157,9 @@ impl Server {
                     Ok((stream, peer)) => {
                         if let Some(place) = census.enter(peer.ip()) {
                             let server = Arc::clone(&self);
-                            let stopped = stopped.clone();
+                            let (tls, stopped) = (tls.clone(), stopped.clone());
                             tasks.spawn(async move {
-                                server.connection(stream, peer, stopped).await;
+                                server.accepted(stream, peer, tls, stopped).await;
                                 drop(place);
                             });
                         } else {
@@ -170,16 +186,57 @@ impl Server {
         }
     }
 
-    async fn connection(
+    async fn accepted(
         self: Arc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
+        tls: Option<Arc<rustls::ServerConfig>>,
         mut stopped: watch::Receiver<bool>,
     ) {
         let Ok(local) = stream.local_addr() else { return };
+        let ends = Ends { peer, local, secure: tls.is_some() };
         let _ = stream.set_nodelay(true);
-        let io = TokioIo::new(Guarded::new(stream, self.settings.stall_timeout));
-        let ends = Ends { peer, local };
+        let opening = async {
+            let mut stream: Box<dyn Stream> = match tls {
+                Some(tls) => Box::new(TlsAcceptor::from(tls).accept(stream).await?),
+                None => Box::new(stream),
+            };
+            let mut first = BytesMut::new();
+            let taker = match &self.diversion {
+                Some(d)
+                    if look(&**d, &mut stream, &mut first, self.settings.head_bytes).await? =>
+                {
+                    Some(Arc::clone(d))
+                }
+                _ => None,
+            };
+            Ok::<_, std::io::Error>((stream, first, taker))
+        };
+        let opened = tokio::select! {
+            opened = timeout(self.settings.head_timeout, opening) => opened,
+            _ = stopped.changed() => return,
+        };
+        match opened {
+            Ok(Ok((stream, first, Some(taker)))) => tokio::select! {
+                () = taker.serve(stream, first, ends) => {}
+                _ = stopped.changed() => {}
+            },
+            Ok(Ok((stream, first, None))) => {
+                let stream = Guarded::new(stream, first, self.settings.stall_timeout);
+                self.connection(stream, ends, stopped).await;
+            }
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "connection did not open"),
+            Err(_) => tracing::debug!(%peer, "connection did not open in time"),
+        }
+    }
+
+    async fn connection(
+        self: Arc<Self>,
+        stream: Guarded,
+        ends: Ends,
+        mut stopped: watch::Receiver<bool>,
+    ) {
+        let (io, peer) = (TokioIo::new(stream), ends.peer);
         let server = Arc::clone(&self);
         let service = service_fn(move |request| {
             let server = Arc::clone(&server);
@@ -190,8 +247,7 @@ impl Server {
             .header_read_timeout(self.settings.head_timeout)
             .max_headers(self.settings.headers)
             .max_buf_size(self.settings.head_bytes.max(8192))
-            .serve_connection(io, service)
-            .with_upgrades();
+            .serve_connection(io, service);
         tokio::pin!(connection);
         let mut draining = false;
         loop {
@@ -245,7 +301,8 @@ impl Server {
             Err(_) => return status(StatusCode::REQUEST_TIMEOUT),
         };
         let called = head.headers.get(HOST).and_then(|v| v.to_str().ok());
-        let origin = Origin::new(ends.peer, ends.local, false, called, self.advertise.as_deref());
+        let origin =
+            Origin::new(ends.peer, ends.local, ends.secure, called, self.advertise.as_deref());
         let answer = self.host.answer(Request::from_parts(head, body), origin).await;
         answer.map(full)
     }
@@ -322,81 +379,9 @@ impl Drop for Place {
     }
 }
 
-/// A stream that gives up when the other side takes nothing for too long.
-struct Guarded {
-    stream: TcpStream,
-    patience: Duration,
-    stalled: Option<Pin<Box<Sleep>>>,
-}
-
-impl Guarded {
-    fn new(stream: TcpStream, patience: Duration) -> Self {
-        Self { stream, patience, stalled: None }
-    }
-
-    /// Passes progress on; without any, fails when the patience is used up.
-    fn watch<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        write: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if write.is_ready() {
-            self.stalled = None;
-            return write;
-        }
-        let patience = self.patience;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
-        match stalled.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-}
-
-impl AsyncRead for Guarded {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Guarded {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let write = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.watch(cx, write)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let write = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.watch(cx, write)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
 /// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+mod stream;
 #[cfg(test)]
 mod tests;

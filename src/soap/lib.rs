@@ -7,7 +7,7 @@
 //!   make Rust types of messages.
 //! * [`Service`]: path, namespace, version, and a table of operations with their access classes.
 //! * [`Host`]: from an HTTP request to an HTTP response; authentication, authorisation, faults.
-//! * [`hyper`]: the driver, the only file with sockets and timers.
+//! * [`hyper`]: the driver, the only part with sockets and timers.
 //!
 //! # Writing a service
 //!
@@ -49,7 +49,8 @@
 //! * Addresses in answers come from [`Call::url`] and [`Origin::host`]: what the client called us.
 //! * Whole errors of the gateway become faults by [`Call::fault`].
 //!
-//! Tests drive a host without sockets: [`Host::answer`] takes an `http::Request<Bytes>`.
+//! Tests drive a host without sockets: [`Host::answer`] takes an `http::Request<Bytes>`, and a
+//! [`testing::Client`] makes the request and reads the answer.
 
 mod access;
 mod door;
@@ -61,6 +62,7 @@ pub mod ns;
 mod origin;
 mod security;
 mod service;
+pub mod testing;
 pub mod tt;
 mod value;
 mod xml;

@@ -1,3 +1,4 @@
+use futures::future::BoxFuture;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::oneshot;
 
@@ -18,7 +19,7 @@ impl Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let serving = Arc::new(server).serve(listener, async { drop(stopped.await) });
+        let serving = Arc::new(server).serve(listener, None, async { drop(stopped.await) });
         Self { address, stop, task: tokio::spawn(serving) }
     }
 
@@ -127,7 +128,8 @@ async fn clients_that_take_no_answer_are_cut() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(Arc::new(server).serve(listener, async { drop(stopped.await) }));
+    let serving =
+        tokio::spawn(Arc::new(server).serve(listener, None, async { drop(stopped.await) }));
     stream.write_all(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     // Takes the beginning, then nothing. The server waits for the request to end, and it does.
     let mut head = [0; 17];
@@ -176,4 +178,62 @@ async fn stopping_lets_a_running_request_end() {
     assert!(answer.contains("WaitResponse"), "{answer}");
     timeout(Duration::from_secs(5), running.task).await.unwrap().unwrap();
     assert!(TcpStream::connect(running.address).await.is_err());
+}
+
+/// Takes what begins with `GET /tunnel` and answers with what it was given.
+#[derive(Debug)]
+struct Echo;
+
+impl Diversion for Echo {
+    fn takes(&self, first: &[u8]) -> Option<bool> {
+        let sign = b"GET /tunnel ";
+        match first.len() < sign.len() && sign.starts_with(first) {
+            true => None,
+            false => Some(first.starts_with(sign)),
+        }
+    }
+
+    fn serve(
+        &self,
+        mut stream: Box<dyn Stream>,
+        first: BytesMut,
+        ends: Ends,
+    ) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            assert!(!ends.secure);
+            let _ = stream.write_all(&first).await;
+            let mut more = [0; 64];
+            while let Ok(n @ 1..) = stream.read(&mut more).await {
+                let _ = stream.write_all(&more[..n]).await;
+            }
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_connection_for_somebody_else_is_handed_over_whole() {
+    let server = Server::new(testing::host(), Settings::default()).divert(Arc::new(Echo));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let task =
+        tokio::spawn(Arc::new(server).serve(listener, None, async { drop(stopped.await) }));
+    let running = Running { address, stop, task };
+    // Byte by byte: neither it nor a service loses any.
+    let mut tunnel = running.connect().await;
+    for byte in b"GET /tunnel and what follows" {
+        tunnel.write_all(&[*byte]).await.unwrap();
+    }
+    let mut echo = [0; 28];
+    tunnel.read_exact(&mut echo).await.unwrap();
+    assert_eq!(&echo, b"GET /tunnel and what follows");
+    let mut service = running.connect().await;
+    for byte in post("/onvif/test", &testing::request("Where")).bytes() {
+        service.write_all(&[byte]).await.unwrap();
+    }
+    assert!(read_all(&mut service).await.starts_with("HTTP/1.1 200"));
+    // What was handed over ends with the server.
+    running.stop.send(()).unwrap();
+    assert_eq!(tunnel.read(&mut [0; 8]).await.unwrap_or(0), 0);
+    running.task.await.unwrap();
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use quick_xml::NsReader;
 use quick_xml::XmlVersion::Implicit1_0;
+use quick_xml::events::attributes::Attribute;
 use quick_xml::events::{BytesStart, Event};
-use quick_xml::name::ResolveResult;
+use quick_xml::name::{QName, ResolveResult};
 
 use super::{Element, Name, Node, Ns, Scope, XML_BLANKS, is_xml_char};
 use crate::ns;
@@ -234,11 +235,21 @@ impl Tree<'_> {
 fn bound(result: ResolveResult<'_>) -> Result<Ns, XmlErrorKind> {
     match result {
         ResolveResult::Unbound => Ok(Ns::Borrowed("")),
-        ResolveResult::Bound(namespace) => Ok(ns::intern(namespace.into_inner())),
+        ResolveResult::Bound(namespace) => namespace_name(namespace.into_inner()),
         ResolveResult::Unknown(prefix) => {
             Err(XmlErrorKind::Namespace(format!("prefix {prefix:?} is not bound")))
         }
     }
+}
+
+/// The value of a namespace declaration, which the resolver keeps as it was written: in it too are
+/// entities and line breaks.
+fn namespace_name(raw: &str) -> Result<Ns, XmlErrorKind> {
+    if !raw.contains(['&', '\t', '\r', '\n']) {
+        return Ok(ns::intern(raw));
+    }
+    let declaration = Attribute { key: QName("xmlns"), value: raw.into() };
+    Ok(ns::intern(&declaration.normalized_value(Implicit1_0).map_err(kind_of)?))
 }
 
 fn syntax(what: &str) -> XmlErrorKind {
@@ -284,6 +295,14 @@ mod tests {
         for bad in ["z:Q", "b:", "b:c:d", ""] {
             assert_eq!(a.resolve(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn names_of_namespaces_have_entities_too() {
+        let a = parse("<p:a xmlns:p='urn:a?b&amp;c\n&#x3e;'>p:q</p:a>").unwrap();
+        assert!(a.is("urn:a?b&c >", "a"), "{a:?}");
+        assert_eq!(a.resolve("p:q").map(|n| n.ns), Some(a.name().ns.clone()));
+        assert_eq!(super::parse(a.to_xml().as_bytes(), &Limits::default()), Ok(a));
     }
 
     #[test]
