@@ -100,22 +100,6 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// Where it ends. A last reading that is rounded up to the end of the first pass, or a little
-    /// over it, would otherwise be read as the end of the second.
-    fn end(&self, map: &ClockMap, start: Utc) -> Stamp {
-        let after = Hint::NotBefore(start);
-        let end = map.to_utc(self.said.1, after);
-        let straight = start.plus_us(self.length_us().max(0));
-        let earlier =
-            SourceTime { civil: self.said.1.civil.plus_us(-CLOSE_US), ..self.said.1.clone() };
-        let just_before = map.to_utc(&earlier, after).utc;
-        let rounded = straight.since_us(just_before).abs() <= 2 * CLOSE_US;
-        if rounded && end.utc.since_us(straight) > 2 * CLOSE_US {
-            return Stamp { utc: straight, ..end };
-        }
-        end
-    }
-
     fn stamps(&self, map: &ClockMap, range: UtcRange) -> (Stamp, Stamp) {
         let mut start = self.passes[self.pass];
         let mut width_us = 0;
@@ -130,12 +114,31 @@ impl<'a> Item<'a> {
         let mut end = match self.said.0.raw == self.said.1.raw {
             true => start,
             // No segment is longer than the hour: it ends in the pass in which it began.
-            false => self.end(map, start.utc),
+            false => {
+                let end = map.to_utc(self.said.1, Hint::NotBefore(start.utc));
+                not_over_the_border(map, self.said, start.utc, end)
+            }
         };
         start.uncertainty_us = start.uncertainty_us.saturating_add(width_us);
         end.uncertainty_us = end.uncertainty_us.saturating_add(width_us);
         (start, end)
     }
+}
+
+/// Corrects the end of what begins at `start`: a last reading that is rounded up to the end of the
+/// first pass of the doubled hour, or a little over it, is not the end of the second pass.
+pub fn not_over_the_border(map: &ClockMap, said: Said<'_>, start: Utc, end: Stamp) -> Stamp {
+    let length_us = said.1.civil.micros_as_if_utc() - said.0.civil.micros_as_if_utc();
+    let straight = start.plus_us(length_us);
+    if length_us <= 0 || end.utc.since_us(straight) <= 2 * CLOSE_US {
+        return end;
+    }
+    let earlier = SourceTime { civil: said.1.civil.plus_us(-OVER_US), ..said.1.clone() };
+    let just_before = map.to_utc(&earlier, Hint::NotBefore(start)).utc;
+    if straight.since_us(just_before).abs() > OVER_US + CLOSE_US {
+        return end;
+    }
+    Stamp { utc: straight, ..end }
 }
 
 /// Places the last item of a chain by the one before it. An item of the second pass proves that
@@ -162,6 +165,8 @@ fn pair<'p, 'a>(items: &'p mut [Item<'a>], i: usize) -> (&'p mut Item<'a>, &'p m
     (&mut left[i - 1], &mut right[0])
 }
 
+/// A last reading is rounded up, and the last group of pictures finished, by at most so much.
+const OVER_US: i64 = 4_000_000;
 /// Neighbours in a listing overlap, or leave open, as much as the recorder's resolution.
 const CLOSE_US: i64 = 2_000_000;
 
@@ -213,7 +218,7 @@ mod tests {
         let map = ClockMap::new(Vec::new(), right);
         let start = zone.civil(change.plus_us(-60_000_000));
         let said = |c: Civil| SourceTime::from_civil(c, ZoneClaim::None);
-        for over_us in [-1_000_000, 0, 1_000_000] {
+        for over_us in [-1_000_000, 0, 1_000_000, 2_500_000] {
             let (a, b) = (said(start), said(start.plus_us(60_000_000 + over_us)));
             let next = (said(zone.civil(change)), said(zone.civil(change.plus_us(60_000_000))));
             let stamps = place(&map, UtcRange::ALL, &[(&a, &b), (&next.0, &next.1)], &[]);

@@ -16,6 +16,7 @@ use dvrgate_model::{
 
 use crate::Counts;
 use crate::history::{self, is_history};
+use crate::order::not_over_the_border;
 
 /// How the doubled hour is decided, where the order of the listing is no longer known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -69,6 +70,8 @@ async fn segments(
                 };
                 let start = map.to_utc(&old.source.0, start_hint);
                 let end = map.to_utc(&old.source.1, end_hint);
+                let said = (&old.source.0, &old.source.1);
+                let end = not_over_the_border(map, said, start.utc, end);
                 let moved = (start, end) != (old.start, old.end);
                 moved.then(|| Segment { start, end, ..old.clone() })
             })
