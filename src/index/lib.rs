@@ -10,6 +10,7 @@ mod control;
 mod memory;
 mod net;
 mod query;
+pub mod sample;
 mod spans;
 
 use std::fmt::Debug;

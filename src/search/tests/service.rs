@@ -2,201 +2,39 @@
 #![allow(clippy::unwrap_used)] // a test may
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
 
-use bytes::Bytes;
-use dvrgate_auth::{DigestSettings, Level, TextPasswords, TokenSettings, User, Users};
-use dvrgate_index::{Batch, Change, Index, MemoryIndex};
-use dvrgate_model::ports::Clock;
-use dvrgate_model::{
-    ChannelId, Civil, Codec, CodecParams, EventOrigin, Items, Locator, Origin as Source, Reason,
-    Recording, RecordingEvent, RecordingStatus, RecordingToken, Segment, SegmentId, SegmentState,
-    SourceInformation, SourceTime, Stamp, StreamKind, SyncRunId, Topic, Track, TrackKind,
-    TrackToken, Utc, ZoneClaim, topics,
-};
-use dvrgate_search::{SEARCH_SERVICE_PATH, service};
-use dvrgate_soap::{Door, Element, Host, Limits, Origin, ns};
-
-#[derive(Debug)]
-struct Now;
-
-impl Clock for Now {
-    fn utc(&self) -> Utc {
-        utc("2026-11-25T12:00:00Z")
-    }
-    fn now(&self) -> Instant {
-        Instant::now()
-    }
-}
+use dvrgate_index::sample::{self, at};
+use dvrgate_model::Utc;
+use dvrgate_search::service;
+use dvrgate_soap::testing::Client;
+use dvrgate_soap::{Element, ns};
+use dvrgate_testkit::SimulatedClock;
 
 fn utc(text: &str) -> Utc {
     text.parse().unwrap()
 }
 
-fn at(minute: i64) -> Utc {
-    utc("2026-11-25T10:00:00Z").plus_us(minute * 60_000_000)
+/// Of the service over the sample, two hours later.
+async fn client() -> Client {
+    let clock = Arc::new(SimulatedClock::frozen_at(at(120)));
+    Client::new(service(sample::yard().await.unwrap(), clock.clone()), clock)
 }
 
-fn track(recording: &RecordingToken, kind: TrackKind, codec: Codec) -> Track {
-    let mut params = CodecParams::new(codec);
-    if kind == TrackKind::Video {
-        (params.width, params.height, params.frame_rate) = (704, 576, Some((25, 1)));
-    }
-    Track {
-        token: TrackToken::derive(recording, kind, 1),
-        kind,
-        description: String::new(),
-        codec: Some(codec),
-        params: Some(params),
-        data: None,
-    }
-}
-
-fn segment(track: &TrackToken, from: i64, to: i64) -> Change {
-    let said =
-        |m| SourceTime::from_civil(Civil::from_micros_as_if_utc(at(m).micros()), ZoneClaim::None);
-    Change::Segment(Box::new(Segment {
-        id: SegmentId::derive(track, &from.to_string(), b""),
-        track: track.clone(),
-        start: Stamp::exact(at(from)),
-        end: Stamp::exact(at(to)),
-        source: (said(from), said(to)),
-        reason: Reason::Continuous,
-        state: SegmentState::Closed,
-        locator: Locator::default(),
-        bytes: None,
-        seen: SyncRunId(1),
-    }))
-}
-
-fn event(
-    recording: &RecordingToken,
-    track: Option<&TrackToken>,
-    minute: i64,
-    topic: &str,
-    items: Items,
-) -> Change {
-    let topic = Topic::new(topic);
-    Change::Event(Box::new(RecordingEvent {
-        id: RecordingEvent::derive_id(recording, &topic, &items, &minute.to_string()),
-        recording: recording.clone(),
-        track: track.cloned(),
-        at: Stamp::exact(at(minute)),
-        source: None,
-        topic,
-        items,
-        property: true,
-        origin: EventOrigin::Derived,
-    }))
-}
-
-/// Two recordings. `yard-1`: video in minutes 0 to 10 and 20 to 30, sound in 0 to 10, motion at
-/// minute 5. `yard-2`: no data.
-async fn host() -> Arc<Host> {
-    let mut changes = Vec::new();
-    for channel in [1, 2] {
-        let token = RecordingToken::derive(&"yard".into(), ChannelId(channel), StreamKind::Main);
-        changes.push(Change::Recording(Box::new(Recording {
-            token: token.clone(),
-            source: SourceInformation {
-                source_id: format!("urn:yard:{channel}"),
-                name: format!("Camera {channel}"),
-                location: "Basement".into(),
-                ..SourceInformation::default()
-            },
-            content: "all day".into(),
-            tracks: vec![
-                track(&token, TrackKind::Video, Codec::H264),
-                track(&token, TrackKind::Audio, Codec::Pcma),
-            ],
-            retention: None,
-            origin: Source::Device {
-                device: "yard".into(),
-                channel: ChannelId(channel),
-                stream: StreamKind::Main,
-            },
-            status: RecordingStatus::Unknown,
-        })));
-    }
-    let one = RecordingToken::new("yard-1");
-    let video = TrackToken::new("yard-1-video");
-    let audio = TrackToken::new("yard-1-audio");
-    changes.extend([segment(&video, 0, 10), segment(&video, 20, 30), segment(&audio, 0, 10)]);
-    let yes = |b| if b { "true" } else { "false" };
-    for (minute, on) in [(0, true), (10, false), (20, true), (30, false)] {
-        let items = Items::new([("RecordingToken", "yard-1")], [("IsRecording", yes(on))]);
-        changes.push(event(&one, None, minute, topics::RECORDING_STATE, items));
-        let source = [("RecordingToken", "yard-1"), ("Track", "yard-1-video")];
-        let items = Items::new(source, [("IsDataPresent", yes(on))]);
-        changes.push(event(&one, Some(&video), minute, topics::TRACK_STATE, items));
-    }
-    let motion = Items::new([("Source", "1")], [("State", "true")]);
-    changes.push(event(&one, None, 5, topics::MOTION_ALARM, motion));
-    let index = Arc::new(MemoryIndex::new());
-    index.apply(Batch { run: SyncRunId(1), changes }).await.unwrap();
-
-    let admin = User { name: "admin".into(), level: Level::Administrator, password: "pw".into() };
-    let tokens = TokenSettings { text: TextPasswords::Accept, ..TokenSettings::default() };
-    let users = Users::new(vec![admin]).unwrap();
-    let door = Door::new("test", users, DigestSettings::default(), tokens);
-    Host::new(vec![service(index, Arc::new(Now))], door, Arc::new(Now))
-}
-
-/// Sends the content of a request element and returns the response element, or the fault's
-/// innermost subcode.
-async fn ask(host: &Arc<Host>, operation: &str, content: &str) -> Result<Element, String> {
-    // Four digits are valid base64; every token needs a nonce of its own.
-    static NONCE: AtomicU32 = AtomicU32::new(1000);
-    let nonce = NONCE.fetch_add(1, Ordering::Relaxed);
-    let envelope = format!(
-        r#"<s:Envelope xmlns:s="{}" xmlns:tse="{}" xmlns:tt="{}" xmlns:wsnt="{}" xmlns:tns1="{}"><s:Header>
-        <w:Security xmlns:w="{}" xmlns:u="{}"><w:UsernameToken><w:Username>admin</w:Username><w:Password
-        Type="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-username-token-profile-1.0#PasswordText"
-        >pw</w:Password><w:Nonce>{nonce}</w:Nonce><u:Created>2026-11-25T12:00:00Z</u:Created>
-        </w:UsernameToken></w:Security></s:Header>
-        <s:Body><tse:{operation}>{content}</tse:{operation}></s:Body></s:Envelope>"#,
-        ns::ENV,
-        ns::TSE,
-        ns::TT,
-        ns::WSNT,
-        ns::TNS1,
-        ns::WSSE,
-        ns::WSU,
-    );
-    let request = http::Request::post(SEARCH_SERVICE_PATH)
-        .header("content-type", "application/soap+xml")
-        .body(Bytes::from(envelope))
-        .unwrap();
-    let here = "127.0.0.1:80".parse().unwrap();
-    let response = host.answer(request, Origin::new(here, here, false, None, None)).await;
-    let root = Element::parse(response.body(), &Limits::default()).unwrap();
-    let body = root.child(ns::ENV, "Body").unwrap().elements().next().unwrap().clone();
-    if body.is(ns::ENV, "Fault") {
-        let mut code = body.child(ns::ENV, "Code").unwrap();
-        while let Some(sub) = code.child(ns::ENV, "Subcode") {
-            code = sub;
-        }
-        return Err(code.child_text(ns::ENV, "Value").unwrap().into_owned());
-    }
-    Ok(body)
-}
-
-async fn find(host: &Arc<Host>, operation: &str, content: &str) -> Result<String, String> {
-    let found = ask(host, operation, content).await?;
+async fn find(client: &Client, operation: &str, content: &str) -> Result<String, String> {
+    let found = client.ask(operation, content).await?;
     Ok(found.child_text(ns::TSE, "SearchToken").unwrap().into_owned())
 }
 
 /// One result page: the state and the results.
 async fn page(
-    host: &Arc<Host>,
+    client: &Client,
     operation: &str,
     token: &str,
     max: &str,
 ) -> Result<(String, Vec<Element>), String> {
     let content =
         format!("<tse:SearchToken>{token}</tse:SearchToken>{max}<tse:WaitTime>PT5S</tse:WaitTime>");
-    let answer = ask(host, operation, &content).await?;
+    let answer = client.ask(operation, &content).await?;
     let list = answer.child(ns::TSE, "ResultList").unwrap();
     let state = list.child_text(ns::TT, "SearchState").unwrap().into_owned();
     Ok((state, list.elements().skip(1).cloned().collect()))
@@ -206,9 +44,9 @@ fn recordings_query(filter: &str) -> String {
     format!("<tse:Scope>{filter}</tse:Scope><tse:KeepAliveTime>PT10S</tse:KeepAliveTime>")
 }
 
-async fn tokens(host: &Arc<Host>, scope: &str) -> Result<Vec<String>, String> {
-    let token = find(host, "FindRecordings", &recordings_query(scope)).await?;
-    let (state, found) = page(host, "GetRecordingSearchResults", &token, "").await?;
+async fn tokens(client: &Client, scope: &str) -> Result<Vec<String>, String> {
+    let token = find(client, "FindRecordings", &recordings_query(scope)).await?;
+    let (state, found) = page(client, "GetRecordingSearchResults", &token, "").await?;
     assert_eq!(state, "Completed");
     Ok(found.iter().map(|r| r.child_text(ns::TT, "RecordingToken").unwrap().into_owned()).collect())
 }
@@ -216,35 +54,35 @@ async fn tokens(host: &Arc<Host>, scope: &str) -> Result<Vec<String>, String> {
 /// R6.2.4-1, R6.2.4-2, R6.7-1, R6.7-5, R6.7-6, R6.8-7, R6.8-8, R6.18-1
 #[tokio::test]
 async fn a_scope_is_a_union_refined_by_its_filter() {
-    let host = host().await;
+    let client = client().await;
     let filter =
         |f: &str| format!("<tt:RecordingInformationFilter>{f}</tt:RecordingInformationFilter>");
-    assert_eq!(tokens(&host, "").await.unwrap(), ["yard-1", "yard-2"]);
+    assert_eq!(tokens(&client, "").await.unwrap(), ["yard-1", "yard-2"]);
     let one = "<tt:IncludedRecordings>yard-2</tt:IncludedRecordings>";
-    assert_eq!(tokens(&host, one).await.unwrap(), ["yard-2"]);
+    assert_eq!(tokens(&client, one).await.unwrap(), ["yard-2"]);
     let source = "<tt:IncludedSources><tt:Token>urn:yard:1</tt:Token></tt:IncludedSources>";
-    assert_eq!(tokens(&host, source).await.unwrap(), ["yard-1"]);
-    assert_eq!(tokens(&host, &format!("{source}{one}")).await.unwrap(), ["yard-1", "yard-2"]);
+    assert_eq!(tokens(&client, source).await.unwrap(), ["yard-1"]);
+    assert_eq!(tokens(&client, &format!("{source}{one}")).await.unwrap(), ["yard-1", "yard-2"]);
     let video = filter("boolean(//Track[TrackType = \"Video\"])");
-    assert_eq!(tokens(&host, &video).await.unwrap(), ["yard-1"], "only tracks with data count");
+    assert_eq!(tokens(&client, &video).await.unwrap(), ["yard-1"], "only tracks with data count");
     let tail = filter(
         "boolean(//Track[TrackType = \"Audio\"]),2016-12-06T08:07:43Z,99999999,20,99999999,20",
     );
-    assert_eq!(tokens(&host, &tail).await.unwrap(), ["yard-1"]);
-    assert_eq!(tokens(&host, &format!("{one}{video}")).await.unwrap(), [""; 0]);
+    assert_eq!(tokens(&client, &tail).await.unwrap(), ["yard-1"]);
+    assert_eq!(tokens(&client, &format!("{one}{video}")).await.unwrap(), [""; 0]);
     let unknown = "<tt:IncludedRecordings>nobody</tt:IncludedRecordings>";
-    assert_eq!(tokens(&host, unknown).await.unwrap_err(), "ter:InvalidToken");
+    assert_eq!(tokens(&client, unknown).await.unwrap_err(), "ter:InvalidToken");
     let unknown = "<tt:IncludedSources><tt:Token>nobody</tt:Token></tt:IncludedSources>";
-    assert_eq!(tokens(&host, unknown).await.unwrap_err(), "ter:InvalidSource");
-    assert_eq!(tokens(&host, &filter("((")).await.unwrap_err(), "ter:InvalidArgVal");
+    assert_eq!(tokens(&client, unknown).await.unwrap_err(), "ter:InvalidSource");
+    assert_eq!(tokens(&client, &filter("((")).await.unwrap_err(), "ter:InvalidArgVal");
 }
 
 /// R6.3.1-1, R6.3.1-2, R6.3.1-3, R6.3.1-5, R6.3.1-6, R6.3.2-1, R6.3.3-1, R6.3.3-3, R6.5-1, R6.5-2, R6.5-3
 #[tokio::test]
 async fn information_is_the_same_wherever_it_is_asked() {
-    let host = host().await;
+    let client = client().await;
     let query = "<tse:RecordingToken>yard-1</tse:RecordingToken>";
-    let answer = ask(&host, "GetRecordingInformation", query).await.unwrap();
+    let answer = client.ask("GetRecordingInformation", query).await.unwrap();
     let info = answer.child(ns::TSE, "RecordingInformation").unwrap();
     let text = |e: &Element, n: &str| e.child_text(ns::TT, n).map(|t| t.into_owned());
     assert_eq!(text(info, "EarliestRecording").as_deref(), Some("2026-11-25T10:00:00Z"));
@@ -256,8 +94,8 @@ async fn information_is_the_same_wherever_it_is_asked() {
     let source = info.child(ns::TT, "Source").unwrap();
     assert_eq!(source.elements().count(), 5);
 
-    let token = find(&host, "FindRecordings", &recordings_query("")).await.unwrap();
-    let (_, found) = page(&host, "GetRecordingSearchResults", &token, "").await.unwrap();
+    let token = find(&client, "FindRecordings", &recordings_query("")).await.unwrap();
+    let (_, found) = page(&client, "GetRecordingSearchResults", &token, "").await.unwrap();
     let same = found[0].clone().renamed(ns::TSE, "RecordingInformation");
     assert_eq!(same.to_xml(), info.to_xml());
     assert_eq!(text(&found[1], "RecordingStatus").as_deref(), Some("Initiated"));
@@ -265,7 +103,7 @@ async fn information_is_the_same_wherever_it_is_asked() {
 
     let nobody = "<tse:RecordingToken>nobody</tse:RecordingToken>";
     assert_eq!(
-        ask(&host, "GetRecordingInformation", nobody).await.unwrap_err(),
+        client.ask("GetRecordingInformation", nobody).await.unwrap_err(),
         "ter:InvalidToken"
     );
 }
@@ -273,32 +111,32 @@ async fn information_is_the_same_wherever_it_is_asked() {
 /// R6.1-2, R6.2.3-4, R6.3.4-1, R6.7-2, R6.8-1, R6.8-2, R6.8-5, R6.8-6, R6.15-1, R6.15-3, R6.15-4
 #[tokio::test]
 async fn results_come_in_pages_and_the_last_one_ends_the_session() {
-    let host = host().await;
+    let client = client().await;
     let results = "GetRecordingSearchResults";
-    let token = find(&host, "FindRecordings", &recordings_query("")).await.unwrap();
+    let token = find(&client, "FindRecordings", &recordings_query("")).await.unwrap();
     let one = "<tse:MinResults>5</tse:MinResults><tse:MaxResults>1</tse:MaxResults>";
-    let (state, first) = page(&host, results, &token, one).await.unwrap();
+    let (state, first) = page(&client, results, &token, one).await.unwrap();
     assert_eq!((state.as_str(), first.len()), ("Searching", 1));
-    let (state, second) = page(&host, results, &token, one).await.unwrap();
+    let (state, second) = page(&client, results, &token, one).await.unwrap();
     assert_eq!((state.as_str(), second.len()), ("Completed", 1));
     assert_ne!(first[0].to_xml(), second[0].to_xml());
-    assert_eq!(page(&host, results, &token, one).await.unwrap_err(), "ter:InvalidToken");
+    assert_eq!(page(&client, results, &token, one).await.unwrap_err(), "ter:InvalidToken");
 
     let limited = "<tse:Scope/><tse:MaxMatches>1</tse:MaxMatches><tse:KeepAliveTime>PT10S</tse:KeepAliveTime>".to_string();
-    let token = find(&host, "FindRecordings", &limited).await.unwrap();
+    let token = find(&client, "FindRecordings", &limited).await.unwrap();
     assert_eq!(
-        page(&host, "GetEventSearchResults", &token, "").await.unwrap_err(),
+        page(&client, "GetEventSearchResults", &token, "").await.unwrap_err(),
         "ter:InvalidToken"
     );
-    let (state, found) = page(&host, results, &token, "").await.unwrap();
+    let (state, found) = page(&client, results, &token, "").await.unwrap();
     assert_eq!((state.as_str(), found.len()), ("Completed", 1));
 
-    let token = find(&host, "FindRecordings", &recordings_query("")).await.unwrap();
+    let token = find(&client, "FindRecordings", &recordings_query("")).await.unwrap();
     let end = format!("<tse:SearchToken>{token}</tse:SearchToken>");
-    let ended = ask(&host, "EndSearch", &end).await.unwrap();
+    let ended = client.ask("EndSearch", &end).await.unwrap();
     assert!(ended.child(ns::TSE, "Endpoint").is_some());
-    assert_eq!(ask(&host, "EndSearch", &end).await.unwrap_err(), "ter:InvalidToken");
-    assert_eq!(page(&host, results, &token, "").await.unwrap_err(), "ter:InvalidToken");
+    assert_eq!(client.ask("EndSearch", &end).await.unwrap_err(), "ter:InvalidToken");
+    assert_eq!(page(&client, results, &token, "").await.unwrap_err(), "ter:InvalidToken");
 }
 
 fn events_query(from: Utc, to: Option<Utc>, filter: &str, start_state: bool) -> String {
@@ -313,14 +151,14 @@ fn events_query(from: Utc, to: Option<Utc>, filter: &str, start_state: bool) -> 
 
 /// Time, topic, last data value and start state of each result, over pages of two.
 async fn events(
-    host: &Arc<Host>,
+    client: &Client,
     query: &str,
 ) -> Result<Vec<(String, String, String, bool)>, String> {
-    let token = find(host, "FindEvents", query).await?;
+    let token = find(client, "FindEvents", query).await?;
     let mut all = Vec::new();
     loop {
         let max = "<tse:MaxResults>2</tse:MaxResults>";
-        let (state, found) = page(host, "GetEventSearchResults", &token, max).await?;
+        let (state, found) = page(client, "GetEventSearchResults", &token, max).await?;
         for result in &found {
             let time = result.child_text(ns::TT, "Time").unwrap().into_owned();
             let event = result.child(ns::TT, "Event").unwrap();
@@ -353,9 +191,10 @@ fn short(list: &[(String, String, String, bool)]) -> Vec<String> {
 /// R6.2.1-1, R6.2.1-2, R6.2.1-3, R6.9-1, R6.9-2, R6.9-3, R6.9-7, R6.9-13, R6.10-1, R6.17-1, R6.17-2
 #[tokio::test]
 async fn events_run_both_ways_and_both_ends_belong_to_the_range() {
-    let host = host().await;
-    let forward = events(&host, &events_query(at(0), Some(at(30)), "", false)).await.unwrap();
-    let mut backward = events(&host, &events_query(at(30), Some(at(0)), "", false)).await.unwrap();
+    let client = client().await;
+    let forward = events(&client, &events_query(at(0), Some(at(30)), "", false)).await.unwrap();
+    let mut backward =
+        events(&client, &events_query(at(30), Some(at(0)), "", false)).await.unwrap();
     assert_eq!(forward.len(), 9);
     assert_eq!(forward[0].0, "0");
     assert_eq!(forward[8].0, "30");
@@ -367,19 +206,19 @@ async fn events_run_both_ways_and_both_ends_belong_to_the_range() {
     };
     assert_eq!(sorted(backward.clone()), sorted(forward.clone()));
     assert!(backward.windows(2).all(|w| w[0].0.parse::<i64>().ok() <= w[1].0.parse::<i64>().ok()));
-    let open = events(&host, &events_query(at(11), None, "", false)).await.unwrap();
+    let open = events(&client, &events_query(at(11), None, "", false)).await.unwrap();
     assert_eq!(open.len(), 4);
     let far =
-        events(&host, &events_query(utc("0001-01-01T00:00:00Z"), None, "", false)).await.unwrap();
+        events(&client, &events_query(utc("0001-01-01T00:00:00Z"), None, "", false)).await.unwrap();
     assert_eq!(far.len(), 9, "R6.2.6-2");
 }
 
 /// R6.2.2-3, R6.9-5, R6.9-6, R6.9-8
 #[tokio::test]
 async fn virtual_events_tell_the_state_at_the_start() {
-    let host = host().await;
+    let client = client().await;
     let history = "<wsnt:TopicExpression>tns1:RecordingHistory//.</wsnt:TopicExpression>";
-    let forward = events(&host, &events_query(at(5), Some(at(10)), history, true)).await.unwrap();
+    let forward = events(&client, &events_query(at(5), Some(at(10)), history, true)).await.unwrap();
     assert_eq!(
         short(&forward),
         [
@@ -391,12 +230,13 @@ async fn virtual_events_tell_the_state_at_the_start() {
         ]
         .map(str::to_owned)
     );
-    let backward = events(&host, &events_query(at(20), Some(at(15)), history, true)).await.unwrap();
+    let backward =
+        events(&client, &events_query(at(20), Some(at(15)), history, true)).await.unwrap();
     let starts: Vec<_> = short(&backward).into_iter().filter(|e| e.ends_with('*')).collect();
     assert_eq!(starts.len(), 6, "three at each end: {starts:?}");
     assert!(starts[..3].iter().all(|e| e.starts_with("20 ")));
     assert!(starts[3..].iter().all(|e| e.starts_with("15 ") && e.contains("false")));
-    let all = events(&host, &events_query(at(6), Some(at(7)), "", true)).await.unwrap();
+    let all = events(&client, &events_query(at(6), Some(at(7)), "", true)).await.unwrap();
     assert!(
         short(&all).contains(&"6 VideoSource true *".to_owned()),
         "GeneralStartEvents: {all:?}"
@@ -406,19 +246,19 @@ async fn virtual_events_tell_the_state_at_the_start() {
 /// R6.2.2-2, R6.9-9, R6.9-10
 #[tokio::test]
 async fn filters_choose_by_topic_and_content() {
-    let host = host().await;
+    let client = client().await;
     let query = |filter: &str| events_query(at(0), Some(at(30)), filter, false);
     let topic = "<wsnt:TopicExpression Dialect=\"http://www.onvif.org/ver10/tev/topicExpression/ConcreteSet\">tns1:VideoSource/MotionAlarm|tns1:RecordingHistory/Recording/State</wsnt:TopicExpression>";
-    assert_eq!(events(&host, &query(topic)).await.unwrap().len(), 5);
+    assert_eq!(events(&client, &query(topic)).await.unwrap().len(), 5);
     let content = "<wsnt:MessageContent Dialect=\"http://www.onvif.org/ver10/tev/messageContentFilter/ItemFilter\">boolean(//tt:SimpleItem[@Name=\"IsDataPresent\" and @Value=\"true\"])</wsnt:MessageContent>";
-    assert_eq!(events(&host, &query(content)).await.unwrap().len(), 2);
+    assert_eq!(events(&client, &query(content)).await.unwrap().len(), 2);
     for bad in [
         "<wsnt:TopicExpression>a b</wsnt:TopicExpression>",
         "<wsnt:MessageContent>boolean(</wsnt:MessageContent>",
         "<wsnt:ProducerProperties>x</wsnt:ProducerProperties>",
     ] {
         assert_eq!(
-            events(&host, &query(bad)).await.unwrap_err(),
+            events(&client, &query(bad)).await.unwrap_err(),
             "ter:InvalidFilterFault",
             "{bad}"
         );
@@ -428,14 +268,14 @@ async fn filters_choose_by_topic_and_content() {
 /// R6.4-1, R6.4-2, R6.4-3, R6.16-1
 #[tokio::test]
 async fn the_summary_and_the_capabilities() {
-    let host = host().await;
-    let answer = ask(&host, "GetRecordingSummary", "").await.unwrap();
+    let client = client().await;
+    let answer = client.ask("GetRecordingSummary", "").await.unwrap();
     let summary = answer.child(ns::TSE, "Summary").unwrap();
     let text = |n| summary.child_text(ns::TT, n).unwrap().into_owned();
     assert_eq!(text("DataFrom"), "2026-11-25T10:00:00Z");
     assert_eq!(text("DataUntil"), "2026-11-25T10:30:00Z");
     assert_eq!(text("NumberRecordings"), "2");
-    let capabilities = ask(&host, "GetServiceCapabilities", "").await.unwrap();
+    let capabilities = client.ask("GetServiceCapabilities", "").await.unwrap();
     let own = capabilities.child(ns::TSE, "Capabilities").unwrap();
     assert_eq!(own.attribute("MetadataSearch"), Some("false"));
 }
@@ -443,9 +283,9 @@ async fn the_summary_and_the_capabilities() {
 /// R6.3.5-1, R6.3.5-2, R6.3.5-3, R6.6-1, R6.6-2, R6.6-4
 #[tokio::test]
 async fn media_attributes_hold_for_the_footage_around_an_instant() {
-    let host = host().await;
+    let client = client().await;
     let query = |token: &str, t: Utc| format!("{token}<tse:Time>{t}</tse:Time>");
-    let answer = ask(&host, "GetMediaAttributes", &query("", at(5))).await.unwrap();
+    let answer = client.ask("GetMediaAttributes", &query("", at(5))).await.unwrap();
     let all: Vec<_> = answer.children(ns::TSE, "MediaAttributes").collect();
     assert_eq!(all.len(), 1, "yard-2 has no data then");
     assert_eq!(all[0].child_text(ns::TT, "From").unwrap(), "2026-11-25T10:00:00Z");
@@ -456,19 +296,19 @@ async fn media_attributes_hold_for_the_footage_around_an_instant() {
     let audio = all[0].children(ns::TT, "TrackAttributes").nth(1).unwrap();
     let audio = audio.child(ns::TT, "AudioAttributes").unwrap();
     assert_eq!(audio.child_text(ns::TT, "Samplerate").unwrap(), "8");
-    let gap = ask(&host, "GetMediaAttributes", &query("", at(15))).await.unwrap();
+    let gap = client.ask("GetMediaAttributes", &query("", at(15))).await.unwrap();
     assert_eq!(gap.elements().count(), 0);
     let nobody = query("<tse:RecordingTokens>nobody</tse:RecordingTokens>", at(5));
-    assert_eq!(ask(&host, "GetMediaAttributes", &nobody).await.unwrap_err(), "ter:InvalidToken");
+    assert_eq!(client.ask("GetMediaAttributes", &nobody).await.unwrap_err(), "ter:InvalidToken");
 }
 
 /// R6.1-3, R6.11-2, R6.13-2
 #[tokio::test]
 async fn what_is_missing_answers_with_the_standards_fault() {
-    let host = host().await;
+    let client = client().await;
     for operation in ["FindPTZPosition", "FindMetadata", "GetSearchState", "SearchImageByNL"] {
         assert_eq!(
-            ask(&host, operation, "").await.unwrap_err(),
+            client.ask(operation, "").await.unwrap_err(),
             "ter:NotImplemented",
             "{operation}"
         );
