@@ -1,4 +1,5 @@
-//! The replay extension of the RTP header (ONVIF Streaming 6.3; IEC 62676-2-32 clause 8.3).
+//! The replay extension of the RTP header (ONVIF Streaming 6.3; IEC 62676-2-32 clause 8.3), alone
+//! and together with the one of JPEG (Streaming 5.1.4, 6.3.2).
 
 use dvrgate_model::Utc;
 use dvrgate_model::time::epoch;
@@ -7,6 +8,12 @@ use dvrgate_model::time::epoch;
 pub const REPLAY_PROFILE: u16 = 0xABAC;
 /// Bytes of the extension with its own header.
 pub const EXTENSION_BYTES: usize = 16;
+/// Bytes of the header of any extension: identifier, words that follow.
+pub(super) const HEAD_BYTES: usize = 4;
+/// JPEG headers in the first packet of a picture.
+pub const JPEG_START: u16 = 0xffd8;
+/// More of them in a later packet.
+pub const JPEG_LATER: u16 = 0xffff;
 /// Words of the body (R8.3-3).
 const WORDS: u16 = 3;
 
@@ -63,6 +70,44 @@ impl ReplayExtension {
     }
 }
 
+/// Appends what the RTP header announces: the replay extension, that of JPEG behind its identifier
+/// (whole words), or both under the identifier of the former (R8.3-17, R8.3-18).
+pub(super) fn write(
+    replay: Option<ReplayExtension>,
+    jpeg: Option<(u16, &[u8])>,
+    out: &mut Vec<u8>,
+) {
+    let words = |bytes: &[u8]| (bytes.len() / 4) as u16;
+    if let Some(replay) = replay {
+        let mut bytes = replay.to_bytes();
+        if let Some((_, jpeg)) = jpeg {
+            bytes[2..4].copy_from_slice(&(WORDS + 1 + words(jpeg)).to_be_bytes());
+        }
+        out.extend_from_slice(&bytes);
+    }
+    if let Some((id, bytes)) = jpeg {
+        debug_assert!(bytes.len().is_multiple_of(4), "extensions are whole words");
+        out.extend_from_slice(&id.to_be_bytes());
+        out.extend_from_slice(&words(bytes).to_be_bytes());
+        out.extend_from_slice(bytes);
+    }
+}
+
+/// The JPEG extension in an extension of that profile, alone or behind the replay extension:
+/// [`JPEG_START`] or [`JPEG_LATER`], and the marker segments.
+pub fn jpeg_extension(profile: u16, body: &[u8]) -> Option<(u16, &[u8])> {
+    match profile {
+        JPEG_START | JPEG_LATER => Some((profile, body)),
+        REPLAY_PROFILE => {
+            let (head, rest) = body.get(usize::from(WORDS) * 4..)?.split_first_chunk::<4>()?;
+            let [id, words] = [[head[0], head[1]], [head[2], head[3]]].map(u16::from_be_bytes);
+            let body = rest.get(..usize::from(words) * 4)?;
+            matches!(id, JPEG_START | JPEG_LATER).then_some((id, body))
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +130,36 @@ mod tests {
             assert_eq!(ReplayExtension::parse(REPLAY_PROFILE, &wire[4..end]), None);
         }
         assert_eq!(ReplayExtension::parse(0xABAD, &wire[4..]), None);
+    }
+
+    /// R8.3-17, R8.3-18
+    #[test]
+    fn replay_and_jpeg_together_byte_by_byte() {
+        let replay = ReplayExtension {
+            at: "2009-06-15T11:49:00.44Z".parse().unwrap(),
+            clean: true,
+            end_of_section: false,
+            discontinuity: false,
+            terminal: true,
+            cseq: 123,
+        };
+        let segments = hex("ffdd0004 00070000");
+        let written = |replay, id| {
+            let mut out = Vec::new();
+            write(replay, Some((id, &segments)), &mut out);
+            out
+        };
+        let both = written(Some(replay), JPEG_START);
+        let wire = "abac0006 cde0b3ac 70a3d70a 907b0000 ffd80002 ffdd0004 00070000";
+        assert_eq!(both, hex(wire));
+        assert_eq!(ReplayExtension::parse(REPLAY_PROFILE, &both[4..]), Some(replay));
+        assert_eq!(jpeg_extension(REPLAY_PROFILE, &both[4..]), Some((JPEG_START, &segments[..])));
+        for end in 4..both.len() {
+            assert_eq!(jpeg_extension(REPLAY_PROFILE, &both[4..end]), None, "{end}");
+        }
+        assert_eq!(written(None, JPEG_LATER), hex("ffff0002 ffdd0004 00070000"));
+        assert_eq!(jpeg_extension(JPEG_LATER, &segments), Some((JPEG_LATER, &segments[..])));
+        assert_eq!(jpeg_extension(0xabad, &segments), None);
     }
 
     #[test]

@@ -9,7 +9,9 @@ pub mod packetize;
 mod packets;
 mod rtcp;
 
-pub use extension::{EXTENSION_BYTES, REPLAY_PROFILE, ReplayExtension};
+pub use extension::{
+    EXTENSION_BYTES, JPEG_LATER, JPEG_START, REPLAY_PROFILE, ReplayExtension, jpeg_extension,
+};
 pub use header::{Header, Packet, PacketError};
 pub use packets::{Entry, Packets, Target};
 pub use rtcp::{Rtcp, SenderReport, compound as rtcp_compound, write_bye, write_sender_report};

@@ -1,15 +1,16 @@
 //! RTP packets to access units, framed as [`dvrgate_model::Frame::data`] says.
 //!
-//! RFC 6184 (modes 0 and 1), 7798 (without DON), 3640 (AAC-hbr), 6416, 3551. A lost packet costs every
+//! RFC 6184 (modes 0 and 1), 7798 (without DON), 3640 (AAC-hbr), 6416, 2435, 3551. A lost packet costs every
 //! access unit that it may belong to: what comes out is whole.
 
+mod jpeg;
 mod nal;
 mod plain;
 
 use bytes::Bytes;
 use dvrgate_model::Codec;
 
-use super::Packet;
+use super::{Packet, jpeg_extension};
 
 /// Bytes of the longest access unit that is collected; a larger one is dropped.
 pub const MAX_UNIT_BYTES: usize = 16 * 1024 * 1024;
@@ -45,6 +46,7 @@ pub struct Depacketizer {
 
 #[derive(Debug)]
 enum Format {
+    Jpeg(jpeg::Assembler),
     Nal(nal::Assembler),
     Plain(plain::Assembler),
 }
@@ -53,6 +55,7 @@ impl Depacketizer {
     /// For a payload format; AAC with the AU-header sizes that are usual (AAC-hbr).
     pub fn new(codec: Codec) -> Self {
         let format = match codec {
+            Codec::Jpeg => Format::Jpeg(jpeg::Assembler::default()),
             Codec::H264 => Format::Nal(nal::Assembler::h264()),
             Codec::H265 => Format::Nal(nal::Assembler::h265()),
             other => Format::Plain(plain::Assembler::new(other)),
@@ -82,6 +85,11 @@ impl Depacketizer {
         let payload = bytes.slice(packet.payload.clone());
         let ready = &mut self.ready;
         match &mut self.format {
+            Format::Jpeg(a) => {
+                let extension = packet.extension.clone();
+                let extension = extension.and_then(|(id, at)| jpeg_extension(id, bytes.get(at)?));
+                a.push(rtp_time, h.marker, extension, &payload, ready);
+            }
             Format::Nal(a) => a.push(rtp_time, h.marker, payload, ready),
             Format::Plain(a) => a.push(rtp_time, h.marker, payload, ready),
         }
@@ -113,6 +121,8 @@ impl Depacketizer {
             return;
         }
         match &mut self.format {
+            // A picture without its last packet is not whole.
+            Format::Jpeg(_) => {}
             Format::Nal(a) => a.flush(&mut self.ready),
             Format::Plain(a) => a.flush(&mut self.ready),
         }
@@ -123,6 +133,7 @@ impl Depacketizer {
         self.last = None;
         self.ready.clear();
         match &mut self.format {
+            Format::Jpeg(a) => a.restart(),
             Format::Nal(a) => a.restart(),
             Format::Plain(a) => a.restart(),
         }
@@ -130,6 +141,7 @@ impl Depacketizer {
 
     fn lost(&mut self, packets: u16) {
         match &mut self.format {
+            Format::Jpeg(a) => a.lost(),
             Format::Nal(a) => a.lost(packets),
             Format::Plain(a) => a.lost(packets),
         }
@@ -275,7 +287,8 @@ mod tests {
 
     #[test]
     fn no_payload_makes_it_panic() {
-        for codec in [Codec::H264, Codec::H265, Codec::Aac, Codec::Pcma, Codec::Mpeg4] {
+        for codec in [Codec::H264, Codec::H265, Codec::Aac, Codec::Pcma, Codec::Mpeg4, Codec::Jpeg]
+        {
             let mut d = Depacketizer::new(codec);
             let mut sequence = 0u16;
             for first in 0..=255u8 {

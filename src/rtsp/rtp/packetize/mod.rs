@@ -1,13 +1,15 @@
 //! Access units to RTP packets. A file for each family of payload formats.
 
 mod aac;
+mod jpeg;
 mod nal;
 mod plain;
 
 use bytes::Bytes;
+use dvrgate_media::codec::mpeg4;
 use dvrgate_model::{Codec, CodecParams};
 
-use super::extension::{EXTENSION_BYTES, ReplayExtension};
+use super::extension::{self, EXTENSION_BYTES, ReplayExtension};
 use super::header::Header;
 use super::packets::{Packets, Target};
 
@@ -76,7 +78,7 @@ impl Packetizer {
             stream: self,
             target,
             timestamp: unit.timestamp,
-            extension: unit.extension.map(|e| e.to_bytes()),
+            extension: unit.extension,
             out,
         };
         match emit.stream.codec {
@@ -87,20 +89,30 @@ impl Packetizer {
                 plain::samples(unit.data, 8 * u32::from(unit.params.channels.max(1)), &mut emit);
             }
             Codec::G726 { kbit } => plain::samples(unit.data, u32::from(kbit) / 8, &mut emit),
-            Codec::Mpeg4 | Codec::Metadata | Codec::Jpeg => plain::document(unit.data, &mut emit),
+            Codec::Jpeg => jpeg::packetize(unit.data, &mut emit),
+            Codec::Mpeg4 => plain::mpeg4(&sets, unit.data, &mut emit),
+            Codec::Metadata => plain::document(unit.data, &mut emit),
         }
     }
 
-    /// Parameter sets in band when they are not part of the unit and the receiver has none or
-    /// others (R8.T-12).
+    /// Parameter sets, or the configuration of MPEG-4, in band when they are not part of the unit
+    /// and the receiver has none or others (R8.T-12).
     fn sets_to_insert(&mut self, unit: &AccessUnit<'_>) -> Vec<Bytes> {
-        let nal_codec = matches!(self.codec, Codec::H264 | Codec::H265);
-        let known = self.sent_sets[..] == unit.params.parameter_sets[..];
-        if !nal_codec || !unit.clean || known || unit.params.parameter_sets.is_empty() {
+        let config = std::slice::from_ref(&unit.params.config);
+        let sets = match self.codec {
+            Codec::H264 | Codec::H265 => &unit.params.parameter_sets[..],
+            Codec::Mpeg4 if !unit.params.config.is_empty() => config,
+            _ => &[],
+        };
+        if !unit.clean || sets.is_empty() || self.sent_sets[..] == *sets {
             return Vec::new();
         }
-        self.sent_sets = unit.params.parameter_sets.to_vec();
-        if nal::brings_sets(self.codec, unit.data) { Vec::new() } else { self.sent_sets.clone() }
+        self.sent_sets = sets.to_vec();
+        let brought = match self.codec {
+            Codec::Mpeg4 => mpeg4::config(unit.data).is_some(),
+            codec => nal::brings_sets(codec, unit.data),
+        };
+        if brought { Vec::new() } else { self.sent_sets.clone() }
     }
 }
 
@@ -109,7 +121,7 @@ struct Emit<'a> {
     stream: &'a mut Packetizer,
     target: Target,
     timestamp: u32,
-    extension: Option<[u8; EXTENSION_BYTES]>,
+    extension: Option<ReplayExtension>,
     out: &'a mut Packets,
 }
 
@@ -120,8 +132,24 @@ impl Emit<'_> {
         MAX_PACKET_BYTES - Header::BYTES - extension
     }
 
+    /// The same beside a JPEG extension of so many bytes.
+    fn room_beside(&self, jpeg: usize) -> usize {
+        self.room() - extension::HEAD_BYTES - jpeg
+    }
+
     /// `prefix` and `body` together fit into [`Emit::room`].
     fn packet(&mut self, marker: bool, prefix: &[u8], body: Bytes) {
+        self.packet_beside(None, marker, prefix, body);
+    }
+
+    /// With a JPEG extension of whole words; all together fit into [`Emit::room_beside`].
+    fn packet_beside(
+        &mut self,
+        jpeg: Option<(u16, &[u8])>,
+        marker: bool,
+        prefix: &[u8],
+        body: Bytes,
+    ) {
         let s = &mut *self.stream;
         let header = Header {
             marker,
@@ -133,10 +161,10 @@ impl Emit<'_> {
         s.sequence = s.sequence.wrapping_add(1);
         s.packets = s.packets.wrapping_add(1);
         s.bytes = s.bytes.wrapping_add((prefix.len() + body.len()) as u32);
-        let extension = self.extension.take();
+        let replay = self.extension.take();
         self.out.push(self.target, body, |head| {
-            header.write(head, extension.is_some());
-            head.extend_from_slice(extension.as_ref().map_or(&[], |e| &e[..]));
+            header.write(head, replay.is_some() || jpeg.is_some());
+            extension::write(replay, jpeg, head);
             head.extend_from_slice(prefix);
         });
     }

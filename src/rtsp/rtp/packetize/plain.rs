@@ -25,6 +25,16 @@ pub(super) fn samples(data: &Bytes, bits_a_tick: u32, emit: &mut Emit<'_>) {
 /// Samples of 2, 3, 4 and 5 bits all come out even here.
 const SUB_BYTE_GRAIN: usize = 15;
 
+/// MPEG-4 Part 2: the configuration, where it must be told, goes ahead in a packet of its own. The
+/// headers of a picture stand at its front and so in one packet (RFC 6416 5.2).
+pub(super) fn mpeg4(config: &[Bytes], data: &Bytes, emit: &mut Emit<'_>) {
+    let room = emit.room();
+    for config in config.iter().filter(|c| c.len() <= room) {
+        emit.packet(false, &[], config.clone());
+    }
+    document(data, emit);
+}
+
 /// Cuts a document; the marker is on the last packet (R8.T-11).
 pub(super) fn document(data: &Bytes, emit: &mut Emit<'_>) {
     let mut rest = data.clone();
@@ -68,6 +78,26 @@ mod tests {
     #[test]
     fn the_last_packet_of_a_document_is_marked() {
         assert_eq!(list(Codec::Metadata, 1400), [(100, false, 1388), (100, true, 12)]);
+    }
+
+    #[test]
+    fn a_changed_configuration_goes_ahead() {
+        let config = [0, 0, 1, 0xb0, 1, 0, 0, 1, 0x20, 9];
+        let mut params = CodecParams::new(Codec::Mpeg4);
+        params.config = Bytes::copy_from_slice(&config);
+        let picture = Bytes::from_static(&[0, 0, 1, 0xb6, 0x10, 5]);
+        let whole = Bytes::from([&config[..], &picture].concat());
+        let unit =
+            |data| AccessUnit { timestamp: 0, extension: None, clean: true, params: &params, data };
+        let mut p = Packetizer::new(Codec::Mpeg4, 96, 1, 0);
+        let shape = |p: &mut Packetizer, data| -> Vec<_> {
+            let list = packets_of(p, &[unit(data)]);
+            list.iter().map(|(p, _)| (p.header.marker, p.payload.len())).collect()
+        };
+        assert_eq!(shape(&mut p, &picture), [(false, 10), (true, 6)]);
+        assert_eq!(shape(&mut p, &picture), [(true, 6)]);
+        p.restart();
+        assert_eq!(shape(&mut p, &whole), [(true, 16)], "it is there already");
     }
 
     #[test]
