@@ -108,7 +108,7 @@ impl MediaDescription {
         if let Some(track) = &self.track {
             let _ = write!(out, "a=x-onvif-track:{}\r\n", one_line(track));
         }
-        out.push_str("a=sendonly\r\n");
+        // No `a=sendonly`: ONVIF Streaming 5.3 gives it to back channels, and players believe it.
     }
 }
 
@@ -399,11 +399,11 @@ mod tests {
             m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n\
             a=fmtp:96 packetization-mode=1;profile-level-id=42001F;\
             sprop-parameter-sets=Z0IAH+U=,aM48gA==\r\na=framerate:25.000\r\n\
-            a=control:track1\r\na=x-onvif-track:yard-0\r\na=sendonly\r\n\
+            a=control:track1\r\na=x-onvif-track:yard-0\r\n\
             m=audio 0 RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\n\
-            a=control:track2\r\na=x-onvif-track:yard-1\r\na=sendonly\r\n\
+            a=control:track2\r\na=x-onvif-track:yard-1\r\n\
             m=application 0 RTP/AVP 98\r\na=rtpmap:98 vnd.onvif.metadata/90000\r\n\
-            a=control:track3\r\na=x-onvif-track:yard-2\r\na=sendonly\r\n";
+            a=control:track3\r\na=x-onvif-track:yard-2\r\n";
         assert_eq!(text, expected);
         let v6 = Description { address: "2001:db8::1".parse().unwrap(), ..description() };
         assert!(v6.to_text().contains("c=IN IP6 ::\r\n"));

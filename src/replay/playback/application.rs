@@ -19,7 +19,7 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 use parking_lot::Mutex;
 
 use super::plan::{self, Pace};
-use super::presenter::{Presenter, Timed};
+use super::presenter::{Presenter, Timed, frame_ticks, ticks};
 use crate::service::REPLAY_PATH;
 
 /// How long DESCRIBE waits for the parameter sets of a track that was never fetched. Without them
@@ -27,6 +27,8 @@ use crate::service::REPLAY_PATH;
 const PARAMS_WAIT: Duration = Duration::from_secs(8);
 /// How long PLAY waits for the first unit before it answers with the time that was asked for.
 const START_WAIT: Duration = Duration::from_secs(8);
+/// Units that are looked at to find the end of the first group in reverse.
+const MAX_GROUP: usize = 4096;
 
 /// Replay of everything that an index knows.
 #[derive(Debug)]
@@ -73,21 +75,27 @@ impl Application for Replay {
             let deliveries = self.timeline.play(play.plan.clone());
             let mut show =
                 Show { deliveries, presenter: Presenter::new(&play), queue: VecDeque::new() };
-            let first = tokio::time::timeout(START_WAIT, show.fill()).await;
-            let start = match first {
-                Ok(result) => {
-                    result?;
-                    show.start(play.plan.direction)
+            let direction = play.plan.direction;
+            // Where nothing came in time, or nothing is there: as asked.
+            let mut start = Start { at: from, shown_us: 0 };
+            if let Ok(first) = tokio::time::timeout(START_WAIT, show.fill_group(direction)).await {
+                first?;
+                match show.start(direction, from) {
+                    Some(found) => start = found,
+                    None => show.queue.clear(),
                 }
-                Err(_) => Some(from),
-            };
-            let rtp_times = start.map_or_else(Vec::new, |start| {
-                let of = |m: &PlayMedia| {
-                    let ticks = show.ticks_at(m, start, free, &recording);
-                    (m.index, m.origin(free).wrapping_add(ticks))
+            }
+            let rtp_times = request.media.iter().map(|m| {
+                let rate = rate_of(&recording, &m.track);
+                let ticks = if free {
+                    frame_ticks(start.at, rate)
+                } else {
+                    ticks((start.shown_us as f64 / play.speed()) as i64, rate)
                 };
-                request.media.iter().map(of).collect()
+                (m.index, m.origin(free).wrapping_add(ticks))
             });
+            let rtp_times = rtp_times.collect();
+            let start = Some(start.at);
             let units = show.into_units(request.media, free);
             Ok(Playing { start, end, scale, rtp_times, units: units.boxed() })
         }
@@ -162,51 +170,89 @@ impl Replay {
     }
 }
 
+/// Where a playback begins.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    at: Utc,
+    /// Recorded microseconds from time of showing 0 to it.
+    shown_us: i64,
+}
+
+/// RTP clock of a track.
+fn rate_of(recording: &Recording, track: &TrackToken) -> u32 {
+    let found = recording.track(track).and_then(|t| match (&t.params, t.codec) {
+        (Some(params), _) => Some(params.clock_rate_hz()),
+        (None, codec) => codec.map(|c| CodecParams::new(c).clock_rate_hz()),
+    });
+    found.unwrap_or(90_000)
+}
+
 /// A playback under way.
 struct Show {
     deliveries: FrameStream,
     presenter: Presenter,
-    queue: VecDeque<Result<Timed>>,
+    queue: VecDeque<Timed>,
 }
 
 impl Show {
-    /// Fills the queue. False where nothing comes any more.
-    async fn fill(&mut self) -> Result<bool> {
+    /// Takes one delivery. False where nothing comes any more.
+    async fn take(&mut self) -> Result<bool> {
         let mut ready = Vec::new();
-        while self.queue.is_empty() {
-            match self.deliveries.next().await {
-                Some(Ok(delivery)) => self.presenter.push(delivery, &mut ready),
-                Some(Err(e)) => return Err(e),
-                None => {
-                    self.presenter.flush(&mut ready);
-                    self.queue.extend(ready.drain(..).map(Ok));
-                    return Ok(!self.queue.is_empty());
-                }
+        let more = match self.deliveries.next().await {
+            Some(delivery) => {
+                self.presenter.push(delivery?, &mut ready);
+                true
             }
-            self.queue.extend(ready.drain(..).map(Ok));
+            None => {
+                self.presenter.flush(&mut ready);
+                false
+            }
+        };
+        self.queue.extend(ready);
+        Ok(more)
+    }
+
+    /// Takes deliveries until there is a unit. False where none comes any more.
+    async fn fill(&mut self) -> Result<bool> {
+        while self.queue.is_empty() {
+            if !self.take().await? {
+                return Ok(!self.queue.is_empty());
+            }
         }
         Ok(true)
     }
 
-    /// Where it begins: the first unit, in reverse the latest of the first group.
-    fn start(&self, direction: Direction) -> Option<Utc> {
-        let mut times = self.queue.iter().flatten().map(|t| t.frame.at.utc);
-        match direction {
-            Direction::Forward => times.next(),
-            Direction::Reverse => times.max(),
+    /// Fills the queue with what tells where the playback begins: the first unit, in reverse all
+    /// units of the first group.
+    async fn fill_group(&mut self, direction: Direction) -> Result<()> {
+        let mut more = self.fill().await?;
+        while more && direction == Direction::Reverse && !self.has_group() {
+            more = self.take().await?;
         }
+        Ok(())
     }
 
-    /// Ticks of a track that belong to the start of the playback.
-    fn ticks_at(&self, media: &PlayMedia, start: Utc, free: bool, recording: &Recording) -> u32 {
-        if !free {
-            return 0;
+    fn has_group(&self) -> bool {
+        let ends = |t: &Timed| t.marks.end_of_span || t.marks.terminal;
+        self.queue.len() >= MAX_GROUP
+            || self.queue.iter().any(ends)
+            || self.queue.iter().skip(1).any(|t| t.marks.discontinuity)
+    }
+
+    /// Where it begins. In reverse the picture that is shown first lasts until the next one was
+    /// recorded, so playback begins at the time asked for or at the end of that picture, whichever
+    /// is earlier.
+    fn start(&self, direction: Direction, asked: Utc) -> Option<Start> {
+        let first = self.queue.front()?;
+        if direction == Direction::Forward {
+            return Some(Start { at: first.frame.at.utc, shown_us: 0 });
         }
-        let rate = recording.track(&media.track).and_then(|t| match (&t.params, t.codec) {
-            (Some(params), _) => Some(params.clock_rate_hz()),
-            (None, codec) => codec.map(|c| CodecParams::new(c).clock_rate_hz()),
-        });
-        super::presenter::frame_ticks(start, rate.unwrap_or(90_000))
+        let group = self.queue.iter().enumerate();
+        let group = group.take_while(|(i, t)| *i == 0 || !t.marks.discontinuity);
+        let latest = group.map(|(_, t)| t.frame.at.utc).max()?;
+        let at = asked.min(latest.plus_us(self.presenter.interval_us()));
+        // Times of showing count from the latest picture.
+        Some(Start { at, shown_us: latest.since_us(at) })
     }
 
     fn into_units(
@@ -218,7 +264,7 @@ impl Show {
             let (mut show, media) = state?;
             loop {
                 match show.queue.pop_front() {
-                    Some(Ok(timed)) => {
+                    Some(timed) => {
                         // A track that is not set up was not in the plan.
                         let Some(m) = media.iter().find(|m| m.track == timed.frame.track) else {
                             continue;
@@ -226,7 +272,6 @@ impl Show {
                         let unit = to_unit(timed, m, free);
                         return Some((Ok(unit), Some((show, media))));
                     }
-                    Some(Err(e)) => return Some((Err(e), None)),
                     None => match show.fill().await {
                         Ok(true) => {}
                         Ok(false) => return None,

@@ -8,6 +8,8 @@ mod application;
 pub mod plan;
 pub mod presenter;
 #[cfg(test)]
+mod players;
+#[cfg(test)]
 mod tests;
 
 pub use application::application;

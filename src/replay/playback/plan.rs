@@ -25,6 +25,16 @@ pub struct Play {
     pub scale: f64,
 }
 
+impl Play {
+    /// Recorded seconds a second of showing; 1 without rate control.
+    pub fn speed(&self) -> f64 {
+        match self.pace {
+            Pace::Free => 1.0,
+            Pace::Times(n) => n,
+        }
+    }
+}
+
 /// Makes the plan. `data` is what the recording holds now. A range that contradicts the direction
 /// is an invalid argument (457; R8.5.2-4).
 pub fn plan(

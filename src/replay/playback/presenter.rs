@@ -73,6 +73,11 @@ impl Presenter {
         }
     }
 
+    /// The distance between two pictures, as far as it is known.
+    pub(super) fn interval_us(&self) -> i64 {
+        self.interval_us
+    }
+
     /// Takes a delivery and appends what may be sent now, in order.
     pub fn push(&mut self, delivery: Delivery, out: &mut Vec<Timed>) {
         match delivery {
@@ -179,7 +184,7 @@ pub fn frame_ticks(at: Utc, rate_hz: u32) -> u32 {
 }
 
 /// Rounded to nearest, so that 40 ms are 3600 ticks wherever they begin.
-fn ticks(us: i64, rate_hz: u32) -> u32 {
+pub(super) fn ticks(us: i64, rate_hz: u32) -> u32 {
     ((i128::from(us) * i128::from(rate_hz) + 500_000).div_euclid(1_000_000)) as u32
 }
 

@@ -394,7 +394,7 @@ fn pace_pause_and_resume() {
     let mut last = None;
     for _ in 0..50 {
         let wire = b.wait(Duration::from_millis(40));
-        last = packets(&wire).iter().filter_map(extension).map(|e| e.at).last().or(last);
+        last = packets(&wire).iter().filter_map(extension).map(|e| e.at).next_back().or(last);
     }
     assert_eq!(last.unwrap().since_us(Utc::from_secs(START)), 560_000, "R8.10-6");
     // A stall does not make it rush: at most one frame a frame interval afterwards.
