@@ -68,15 +68,17 @@ impl ZoneRule {
             return Ok(Self::utc());
         }
         if let Some(offset) = text.strip_prefix("UTC").filter(|o| o.starts_with(['+', '-'])) {
-            let mut parts = offset[1..].split(':').map(str::parse::<i32>);
-            let mut next = || parts.next().unwrap_or(Ok(0)).unwrap_or(i32::MIN / 8000);
-            let abs = next() * 3600 + next() * 60 + next();
+            // Numbers of 16 bits cannot overflow the sum.
+            let parts = offset[1..].split(':').map(|p| p.parse::<u16>().ok().map(i32::from));
+            let secs = parts.zip([3600, 60, 1]).try_fold(0, |sum, (n, unit)| Some(sum + n? * unit));
+            let abs =
+                secs.ok_or_else(|| Error::invalid(format!("not an offset from UTC: {text:?}")))?;
             return Self::fixed(if offset.starts_with('-') { -abs } else { abs });
         }
         if text.contains(',') {
             Self::posix(text)
         } else {
-            Self::iana(text).or_else(|_| Self::posix(text))
+            Self::iana(text).or_else(|e| Self::posix(text).map_err(|_| e))
         }
     }
 
