@@ -159,6 +159,10 @@ pub struct Gateway {
     pub http: String,
     /// `rtsp://HOST:PORT`
     pub rtsp: String,
+    /// `https://HOST:PORT`, where it is configured.
+    pub https: Option<String>,
+    /// `rtsps://HOST:PORT`, where it is configured.
+    pub rtsps: Option<String>,
     /// What it printed before it was ready.
     pub before: Vec<String>,
 }
@@ -176,8 +180,15 @@ impl Gateway {
             }
         };
         let part =
-            |key: &str| ready.split(' ').find_map(|p| p.strip_prefix(key)).unwrap().to_owned();
-        Self { process, http: part("http="), rtsp: part("rtsp="), before }
+            |key: &str| ready.split(' ').find_map(|p| p.strip_prefix(key)).map(str::to_owned);
+        Self {
+            process,
+            http: part("http=").unwrap(),
+            rtsp: part("rtsp=").unwrap(),
+            https: part("https="),
+            rtsps: part("rtsps="),
+            before,
+        }
     }
 
     /// Where a recording is replayed.
@@ -375,7 +386,9 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 
 /// Runs one of the Python clients and returns its JSON.
 pub fn python(script: &str, args: &[&str]) -> Value {
-    let python = std::env::var("DVRGATE_TEST_PYTHON").unwrap_or_else(|_| {
+    // Cargo hands `[env]` to the compiler; not every test runner hands it to the tests.
+    let built_with = || option_env!("DVRGATE_TEST_PYTHON").map(str::to_owned);
+    let python = std::env::var("DVRGATE_TEST_PYTHON").ok().or_else(built_with).unwrap_or_else(|| {
         panic!(
             "DVRGATE_TEST_PYTHON is not set: run scripts/setup.sh test, then the tests with cargo"
         )
