@@ -83,7 +83,7 @@ impl Default for Options {
             clock_every: minutes(10),
             identify_every: minutes(10),
             oldest_every: minutes(10),
-            clock_reads: 8,
+            clock_reads: 12,
             overlap: minutes(10),
             first_window: minutes(6 * 60),
             horizon: minutes(60 * 24 * 400),

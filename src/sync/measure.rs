@@ -72,6 +72,7 @@ pub async fn measure(
     let cx = device.cx(Priority::Backfill);
     let mut first: Option<ClockReading> = None;
     let mut known: Option<Interval> = None;
+    let mut fruitless = 0;
     for read in 0..reads.max(1) {
         if let (Some(known), Some(first)) = (&known, &first) {
             if known.is_narrow() {
@@ -95,8 +96,12 @@ pub async fn measure(
         let previous_width = known.map(|k| k.width_us());
         known = Some(known.map_or(interval, |k| k.narrowed(interval)));
         first.get_or_insert(reading);
-        // A reading that was timed well and taught nothing: the clock is coarser than it says.
-        if read > 1 && previous_width == known.map(|k| k.width_us()) {
+        // Readings that were timed well and taught nothing: the clock is coarser than it says. One
+        // alone only came late, as on a busy machine.
+        if previous_width == known.map(|k| k.width_us()) {
+            fruitless += 1;
+        }
+        if fruitless > FRUITLESS {
             break;
         }
     }
@@ -141,6 +146,8 @@ fn resolution_us(reading: &ClockReading) -> i64 {
     }
 }
 
+/// Readings that may teach nothing.
+const FRUITLESS: usize = 3;
 /// Narrow enough: less than a frame.
 const NARROW_US: i64 = 30_000;
 

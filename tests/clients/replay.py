@@ -31,7 +31,7 @@ def position(text: str) -> int:
 
 Gst.init(None)
 pipeline = Gst.parse_launch(
-    "rtspsrc name=source onvif-mode=true onvif-rate-control=false is-live=false"
+    "rtspsrc name=source onvif-mode=true onvif-rate-control=false buffer-mode=none"
     " ! queue ! rtponvifparse name=parse ! rtph264depay name=depay ! avdec_h264 ! videoconvert"
     " ! video/x-raw,format=GRAY8 ! appsink name=sink sync=false max-buffers=4"
 )
@@ -60,6 +60,13 @@ def passing(pad, info):
     return Gst.PadProbeReturn.OK
 
 
+def timed(pad, info):
+    """What GStreamer made of the extension: the time of the buffer."""
+    if units and info.get_buffer().pts != Gst.CLOCK_TIME_NONE:
+        units[-1].setdefault("pts_us", info.get_buffer().pts // 1000 - UNIX * 10**6)
+    return Gst.PadProbeReturn.OK
+
+
 def unpacked(pad, info):
     global whole
     whole += 1
@@ -67,6 +74,7 @@ def unpacked(pad, info):
 
 
 pipeline.get_by_name("parse").get_static_pad("sink").add_probe(Gst.PadProbeType.BUFFER, passing)
+pipeline.get_by_name("parse").get_static_pad("src").add_probe(Gst.PadProbeType.BUFFER, timed)
 pipeline.get_by_name("depay").get_static_pad("src").add_probe(Gst.PadProbeType.BUFFER, unpacked)
 
 rate = -1.0 if direction == "reverse" else 1.0
