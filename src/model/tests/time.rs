@@ -243,3 +243,13 @@ fn a_window_that_ends_when_the_clock_goes_back_ends_where_the_clock_showed_it() 
         [SourceRange::new(civil("2026-10-25T02:59:00"), civil("2026-10-25T03:00:00"))]
     );
 }
+
+#[test]
+fn offsets_as_text_are_read_back_or_refused() {
+    for text in ["UTC", "UTC+05:30", "UTC-03:30", "UTC+14:00"] {
+        assert_eq!(ZoneRule::parse(text).unwrap().as_str(), text);
+    }
+    for bad in ["UTC+616611", "UTC+99999999999", "UTC+-5", "UTC+5:x", "UTC+30:00", "UTC-"] {
+        assert!(ZoneRule::parse(bad).is_err(), "{bad}");
+    }
+}
