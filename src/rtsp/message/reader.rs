@@ -110,11 +110,13 @@ impl Reader {
     fn message(&mut self) -> Result<Option<Item>, ParseError> {
         let at_byte = self.taken;
         let fail = |why| ParseError { at_byte, why };
+        // Whether or not the head is whole, so that the answer does not depend on the network.
+        if !plausible_start(&self.buf) {
+            return Err(fail("no RTSP start line"));
+        }
         let Some(head_len) = self.head_len() else {
             return if self.buf.len() > self.limits.head_bytes {
                 Err(fail("head is too long"))
-            } else if !plausible_start(&self.buf) {
-                Err(fail("no RTSP start line"))
             } else {
                 Ok(None)
             };
@@ -166,7 +168,7 @@ enum Start {
     Response(Status),
 }
 
-/// Whether bytes without a full head can become one: letters of a method or `RTSP/`, all of it
+/// Whether bytes begin with a start line, or can become one: letters of a method or `RTSP/`, all of it
 /// printable. Garbage is refused early instead of being collected.
 fn plausible_start(bytes: &[u8]) -> bool {
     let line = bytes.split(|b| *b == b'\n').next().unwrap_or_default();
@@ -304,6 +306,7 @@ mod tests {
             b"RTSP/1.0 2x0 OK\r\n\r\n",
             b"RTSP/1.0 99999 OK\r\n\r\n",
             b"PL\x00AY",
+            b"PLAY rtsp://h/\x01 RTSP/1.0\r\n\r\n",
             b"PLAY x RTSP/1.0\r\nContent-Length: -1\r\n\r\n",
             b"PLAY x RTSP/1.0\r\nContent-Length: 99999999999999999999999\r\n\r\n",
             b"PLAY x RTSP/1.0\r\nContent-Length: 70000\r\n\r\n",
