@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use dvrgate_media::codec::h264;
+use dvrgate_media::codec::{aac, h264};
 use dvrgate_model::{Codec, CodecParams, TrackKind};
 
 use crate::headers::ClockRange;
@@ -174,13 +174,27 @@ fn fmtp(p: &CodecParams) -> Option<String> {
         Codec::Aac => Some(format!(
             "streamtype=5;profile-level-id=1;mode=AAC-hbr;sizelength=13;indexlength=3;\
              indexdeltalength=3;config={}",
-            hex(&p.config)
+            hex(&aac_config(p))
         )),
         Codec::Mpeg4 if !p.config.is_empty() => {
-            Some(format!("profile-level-id=1;config={}", hex(&p.config)))
+            // Profile and level stand behind the start code of the sequence; else simple, level 1.
+            let profile = p.config.strip_prefix(&[0, 0, 1, 0xb0]).and_then(|rest| rest.first());
+            let profile = profile.copied().unwrap_or(1);
+            Some(format!("profile-level-id={profile};config={}", hex(&p.config)))
         }
         _ => None,
     }
+}
+
+/// The AudioSpecificConfig, or that of AAC LC where only rate and channels are known: RFC 3640 wants
+/// one.
+fn aac_config(p: &CodecParams) -> Bytes {
+    const AAC_LC: u8 = 2;
+    if !p.config.is_empty() {
+        return p.config.clone();
+    }
+    let (rate_hz, channels) = (p.clock_rate_hz(), p.channels.max(1));
+    aac::Config { object_type: AAC_LC, rate_hz, channels }.bytes().into()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -434,6 +448,39 @@ mod tests {
         assert_eq!(d.media[0].control.as_deref(), Some("trackID=video"));
         for end in 0..text.len() {
             let _ = Remote::parse(&text[..end]);
+        }
+    }
+
+    #[test]
+    fn what_formats_need_stands_in_their_lines() {
+        let mut mpeg4 = CodecParams::new(Codec::Mpeg4);
+        mpeg4.config = Bytes::from_static(&[0, 0, 1, 0xb0, 0xf5, 0, 0, 1, 0x20, 7]);
+        let sound =
+            |codec| CodecParams { sample_rate_hz: 16_000, channels: 1, ..CodecParams::new(codec) };
+        let telephone = |codec| CodecParams { sample_rate_hz: 8_000, ..sound(codec) };
+        for (params, payload, lines) in [
+            (
+                mpeg4,
+                96,
+                "a=rtpmap:96 MP4V-ES/90000\r\n\
+                 a=fmtp:96 profile-level-id=245;config=000001B0F50000012007\r\n",
+            ),
+            (CodecParams::new(Codec::Jpeg), 26, "a=rtpmap:26 JPEG/90000\r\n"),
+            (telephone(Codec::G726 { kbit: 24 }), 96, "a=rtpmap:96 G726-24/8000\r\n"),
+            (
+                sound(Codec::Aac),
+                96,
+                "a=rtpmap:96 mpeg4-generic/16000\r\n\
+                 a=fmtp:96 streamtype=5;profile-level-id=1;mode=AAC-hbr;sizelength=13;\
+                 indexlength=3;indexdeltalength=3;config=1408\r\n",
+            ),
+        ] {
+            let payload_type = payload_type(&params, 0);
+            assert_eq!(payload_type, payload);
+            let mut text = String::new();
+            let control = "track1".to_owned();
+            MediaDescription { params, payload_type, control, track: None }.write(&mut text);
+            assert!(text.contains(lines), "{text}");
         }
     }
 
