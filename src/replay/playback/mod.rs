@@ -5,10 +5,12 @@
 //! * [`presenter`]: deliveries of the timeline to RTP timestamps, marks and due dates.
 
 mod application;
+#[cfg(test)]
+mod codecs;
 pub mod plan;
-pub mod presenter;
 #[cfg(test)]
 mod players;
+pub mod presenter;
 #[cfg(test)]
 mod tests;
 
