@@ -3,9 +3,9 @@
 //! No flag and no model says it, so the device is asked. The last quarter of an hour is searched
 //! twice, once around the local and once around the UTC reading of the device's own clock. Under
 //! the right convention the newest footage ends about now; under the wrong one it is missing, or
-//! goes on beyond "now" (a clipped or long segment), which footage of the future cannot. Where
-//! nothing is being recorded, the start of any listed file is compared with the clock inside the
-//! file, which is wall clock always.
+//! goes on beyond "now" (a clipped or long segment), which footage of the future cannot. Chance can
+//! make footage end there under either, so where files can be downloaded, the listed start of one
+//! is compared with the clock inside it, which is wall clock always, and that decides.
 
 use std::collections::VecDeque;
 
@@ -39,7 +39,7 @@ const MIN_OFFSET_US: i64 = 10 * 60_000_000;
 /// before, and the clock may have been set.
 const MEDIA_TOLERANCE_US: i64 = 60_000_000;
 /// Tracks that are asked at most.
-const MAX_TRACKS: usize = 4;
+pub(crate) const MAX_TRACKS: usize = 4;
 
 /// What the engine wants to know.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -135,11 +135,17 @@ impl Hikvision {
                     let ends = listed.iter().filter_map(|m| reading(&m.end));
                     engine.newest(ends.map(|t| listing_civil(&t, trust)).max());
                 }
-                Step::Done(Verdict::Undecided) => {
-                    let track = tracks.first().copied().unwrap_or(FIRST_TRACK);
-                    return self.by_media(cx, track, local, offset_s).await;
+                Step::Done(Verdict::Same) => return Ok(Verdict::Same),
+                // A file that ended an hour ago by chance looks like one that ends now.
+                Step::Done(searched) => {
+                    for track in tracks.iter().take(calibrate::MAX_TRACKS) {
+                        match self.by_media(cx, *track, local, offset_s).await? {
+                            Verdict::Undecided => {}
+                            seen => return Ok(seen),
+                        }
+                    }
+                    return Ok(searched);
                 }
-                Step::Done(verdict) => return Ok(verdict),
             }
         }
     }
