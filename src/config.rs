@@ -28,6 +28,8 @@ pub struct Config {
     pub index: Index,
     /// Index sync.
     pub sync: Sync,
+    /// The operator's own certificate; without it one is made.
+    pub tls: Option<Tls>,
     /// Folder of the file: relative paths and the operator's own mappings are below it.
     pub base: PathBuf,
     /// What is allowed but should be mended; printed at start and by `check`.
@@ -49,11 +51,25 @@ pub struct Gateway {
     /// Address of RTSP. Default: every interface, port 8554.
     #[serde(default = "default_rtsp")]
     pub rtsp: SocketAddr,
+    /// Address of the SOAP services over TLS. Default: none.
+    pub https: Option<SocketAddr>,
+    /// Address of RTSP over TLS. Default: none.
+    pub rtsps: Option<SocketAddr>,
     /// Host put into URIs. Default: the address that the client used.
     pub advertise: Option<String>,
     /// Whether WS-Discovery answers on UDP port 3702. Default: yes.
     #[serde(default = "yes")]
     pub discovery: bool,
+}
+
+/// `[tls]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// Certificate and what signed it, in PEM.
+    pub certificate: PathBuf,
+    /// Its private key, in PEM.
+    pub key: PathBuf,
 }
 
 /// `[[user]]`
@@ -235,6 +251,13 @@ impl Config {
             Checker { text, name, base, secrets, errors: Vec::new(), warnings: Vec::new() };
         let mut gateway = raw.gateway;
         gateway.data_dir = base.join(&gateway.data_dir);
+        let tls =
+            raw.tls.map(|t| Tls { certificate: base.join(t.certificate), key: base.join(t.key) });
+        if tls.is_some() && gateway.https.is_none() && gateway.rtsps.is_none() {
+            check.warnings.push(format!(
+                "{name}: [tls] is there, but neither gateway.https nor gateway.rtsps uses it"
+            ));
+        }
         let users = check.users(raw.user);
         let devices = check.devices(raw.device, vendors);
         if !check.errors.is_empty() {
@@ -247,6 +270,7 @@ impl Config {
             footage: raw.footage,
             index: raw.index,
             sync: raw.sync,
+            tls,
             base: base.to_owned(),
             warnings: check.warnings,
         })
@@ -267,6 +291,7 @@ struct Raw {
     index: Index,
     #[serde(default)]
     sync: Sync,
+    tls: Option<Tls>,
 }
 
 #[derive(Deserialize)]
@@ -520,6 +545,21 @@ budget = "50GiB"
         assert_eq!(c.devices[0].limits.playback_sessions, Some(2));
         assert_eq!(c.warnings.len(), 2, "literal passwords are warned of: {:?}", c.warnings);
         assert!(!format!("{c:?}").contains("secret"), "passwords are not printed");
+    }
+
+    #[test]
+    fn ports_over_tls_are_opened_only_where_they_are_named() {
+        let c = parse(GOOD).unwrap();
+        assert!(c.gateway.https.is_none() && c.gateway.rtsps.is_none() && c.tls.is_none());
+        let own = format!("{GOOD}\n[tls]\ncertificate = \"own/c.pem\"\nkey = \"/own/k.pem\"\n");
+        let c = parse(&own).unwrap();
+        assert!(c.warnings.iter().any(|w| w.contains("[tls]")), "{:?}", c.warnings);
+        let c = parse(&own.replacen("[gateway]", "[gateway]\nrtsps = \"[::]:8322\"", 1)).unwrap();
+        assert_eq!(c.gateway.rtsps.map(|a| a.port()), Some(8322));
+        let tls = c.tls.unwrap();
+        assert_eq!(tls.certificate, Path::new("/base/own/c.pem"));
+        assert_eq!(tls.key, Path::new("/own/k.pem"));
+        assert!(!c.warnings.iter().any(|w| w.contains("[tls]")));
     }
 
     #[test]

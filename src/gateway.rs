@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use dvrgate_auth::{
     DigestGate, DigestSettings, Throttle, ThrottleSettings, TokenGate, TokenSettings, User, Users,
 };
@@ -15,10 +16,12 @@ use dvrgate_footage::Footage;
 use dvrgate_model::ports::ControlStore;
 use dvrgate_model::{Error, ErrorKind, Fault, Result};
 use dvrgate_replay::playback::application;
-use dvrgate_rtsp::server::{Server as RtspServer, ServerConfig, SessionTimeout};
-use dvrgate_soap::hyper::{Server, full, page};
+use dvrgate_rtsp::server::transport::{self, Via, serve_any};
+use dvrgate_rtsp::server::{Peer, Server as RtspServer, ServerConfig, SessionTimeout, Shared};
+use dvrgate_soap::hyper::{Diversion, Ends, Server, Stream, full, page};
 use dvrgate_soap::{Door, Host};
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use http::{Response, StatusCode};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -26,6 +29,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Level};
+use crate::tls;
 use crate::wiring::Core;
 
 /// Listening, serving and syncing until [`Gateway::drain`].
@@ -35,6 +39,10 @@ pub struct Gateway {
     pub http: SocketAddr,
     /// Where RTSP is listened for.
     pub rtsp: SocketAddr,
+    /// Where SOAP over TLS is listened for.
+    pub https: Option<SocketAddr>,
+    /// Where RTSP over TLS is listened for.
+    pub rtsps: Option<SocketAddr>,
     /// Index and sync.
     pub core: Core,
     stop: watch::Sender<bool>,
@@ -53,12 +61,21 @@ impl Gateway {
 
         let http_listener = bind(config.gateway.http, "http").await?;
         let http = local(&http_listener)?;
+        let tls = match config.gateway.https.or(config.gateway.rtsps) {
+            Some(_) => Some(tls::server_config(config)?),
+            None => None,
+        };
+        let https_listener = match config.gateway.https {
+            Some(address) => Some(bind(address, "https").await?),
+            None => None,
+        };
+        let https = https_listener.as_ref().map(local).transpose()?;
         // SOAP and RTSP share users and the brake on guessing.
         let digest = DigestGate::new("dvrgate", users(config)?, DigestSettings::default());
         let throttle = Arc::new(Throttle::new(ThrottleSettings::default()));
         let timeout = SessionTimeout::default();
-        let rtsp_server = RtspServer::bind(
-            config.gateway.rtsp,
+        // One for all ports, so that the halves of a tunnel find each other wherever they come in.
+        let playback = Shared::new(
             ServerConfig {
                 gate: Some(digest.clone()),
                 throttle: Some(Arc::clone(&throttle)),
@@ -70,10 +87,20 @@ impl Gateway {
                 Arc::clone(&footage) as _,
                 Arc::clone(&footage) as _,
             ),
-        )
-        .await
-        .map_err(|e| taken(config.gateway.rtsp, "rtsp", e))?;
-        let rtsp = rtsp_server.local_addr()?;
+        );
+        let mut rtsp_servers = Vec::new();
+        let mut open_rtsp = async |address, what, tls| {
+            let server = RtspServer::bind_shared(address, Arc::clone(&playback), tls).await;
+            let server = server.map_err(|e| taken(address, what, e))?;
+            let address = server.local_addr()?;
+            rtsp_servers.push(server);
+            Ok::<_, Error>(address)
+        };
+        let rtsp = open_rtsp(config.gateway.rtsp, "rtsp", None).await?;
+        let rtsps = match config.gateway.rtsps {
+            Some(address) => Some(open_rtsp(address, "rtsps", tls.clone()).await?),
+            None => None,
+        };
         let advertise = config.gateway.advertise.clone();
 
         let settings = Settings {
@@ -106,7 +133,8 @@ impl Gateway {
         let ready = Arc::new(AtomicBool::new(false));
         let server = Arc::new(pages(
             Server::new(Arc::clone(&host), dvrgate_soap::hyper::Settings::default())
-                .advertise(advertise.clone()),
+                .advertise(advertise.clone())
+                .divert(Arc::new(Tunnels(playback))),
             &host,
             &core,
             &footage,
@@ -115,15 +143,21 @@ impl Gateway {
 
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        tasks.spawn(server.serve(http_listener, until(stopped.clone())));
+        if let Some(listener) = https_listener {
+            tasks.spawn(Arc::clone(&server).serve(listener, tls, until(stopped.clone())));
+        }
+        tasks.spawn(server.serve(http_listener, None, until(stopped.clone())));
         let cancelled = CancellationToken::new();
         let cancel = cancelled.clone();
         tasks.spawn(until(stopped.clone()).map(move |()| cancel.cancel()));
-        tasks.spawn(async move {
-            if let Err(error) = rtsp_server.run(cancelled).await {
-                tracing::error!(%error, "RTSP ended");
-            }
-        });
+        for server in rtsp_servers {
+            let running = server.run(cancelled.clone());
+            tasks.spawn(async move {
+                if let Err(error) = running.await {
+                    tracing::error!(%error, "RTSP ended");
+                }
+            });
+        }
         if config.gateway.discovery {
             let discovery = Discovery {
                 state,
@@ -137,7 +171,7 @@ impl Gateway {
             tasks.spawn(discovery.run(until(stopped)));
         }
         ready.store(true, Ordering::Relaxed);
-        Ok(Self { http, rtsp, core, stop, tasks })
+        Ok(Self { http, rtsp, https, rtsps, core, stop, tasks })
     }
 
     /// Starts the background: sync and alert streams.
@@ -155,6 +189,34 @@ impl Gateway {
             tracing::warn!("some connections did not end in time and are cut");
         }
         self.tasks.shutdown().await;
+    }
+}
+
+/// Replay in tunnels and WebSockets on the ports of the services.
+#[derive(Debug)]
+struct Tunnels(Arc<Shared>);
+
+impl Diversion for Tunnels {
+    fn takes(&self, first: &[u8]) -> Option<bool> {
+        transport::opening::takes(first)
+    }
+
+    fn serve(
+        &self,
+        stream: Box<dyn Stream>,
+        first: BytesMut,
+        ends: Ends,
+    ) -> BoxFuture<'static, ()> {
+        let peer = Peer { remote: ends.peer.ip(), local: ends.local.ip() };
+        let via = if ends.secure { Via::Tls } else { Via::Plain };
+        let serving = serve_any(stream, first, peer, via, Arc::clone(&self.0));
+        serving
+            .map(|ended| {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "tunnel ended");
+                }
+            })
+            .boxed()
     }
 }
 

@@ -6,6 +6,7 @@
 mod cli;
 mod config;
 mod gateway;
+mod tls;
 mod vendors;
 mod wiring;
 

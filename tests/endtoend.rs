@@ -20,6 +20,8 @@ mod pictures;
 mod protection;
 #[path = "endtoend/rig.rs"]
 mod rig;
+#[path = "endtoend/transports.rs"]
+mod transports;
 #[path = "endtoend/truth.rs"]
 mod truth;
 #[path = "endtoend/wire.rs"]

@@ -104,6 +104,8 @@ fn config(
             data_dir,
             http: args.http,
             rtsp: args.rtsp,
+            https: None,
+            rtsps: None,
             advertise: None,
             discovery: false,
         },
@@ -122,6 +124,7 @@ fn config(
             time_zone: None,
             limits: DeviceLimits { playback_sessions: Some(2), requests_per_second: Some(50.0) },
         }],
+        tls: None,
         footage: crate::config::Footage::default(),
         index: crate::config::Index::default(),
         // The recorder of the demo has nothing older.

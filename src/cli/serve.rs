@@ -20,7 +20,14 @@ pub async fn run(args: ConfigArg) -> Result<(), CliError> {
 
 /// The line that scripts wait for.
 pub fn announce(gateway: &Gateway) {
-    say(&format!("dvrgate ready http=http://{} rtsp=rtsp://{}", gateway.http, gateway.rtsp));
+    let mut line =
+        format!("dvrgate ready http=http://{} rtsp=rtsp://{}", gateway.http, gateway.rtsp);
+    for (scheme, address) in [("https", gateway.https), ("rtsps", gateway.rtsps)] {
+        if let Some(address) = address {
+            line += &format!(" {scheme}={scheme}://{address}");
+        }
+    }
+    say(&line);
 }
 
 /// Resolves on SIGTERM and on Ctrl-C.

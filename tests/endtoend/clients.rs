@@ -189,7 +189,9 @@ fn gstreamer_plays_forwards_and_in_reverse_with_recorded_time() {
             assert!((pts - shown).abs() < FRAME_US, "{direction}: {p}");
         }
         let mut carried: Vec<i64> = Vec::new();
-        carried.extend(played["units"].as_array().unwrap().iter().map(|u| u["utc_us"].as_i64().unwrap()));
+        carried.extend(
+            played["units"].as_array().unwrap().iter().map(|u| u["utc_us"].as_i64().unwrap()),
+        );
         carried.sort_unstable();
         let mut sorted = shown.clone();
         sorted.sort_unstable();

@@ -6,7 +6,7 @@ use dvrgate_testkit::Faults;
 
 use crate::pictures::{self, SIZE};
 use crate::rig::{DEVICE, Gateway, Recorder, Site, eventually};
-use crate::truth::{self, assert_index, clock};
+use crate::truth::{self, assert_index};
 use crate::wire::Client;
 
 const SECOND_US: i64 = 1_000_000;
@@ -32,7 +32,8 @@ fn plays(gateway: &Gateway, recorder: &Recorder, ahead_s: i64) -> usize {
     let truth = recorder.truth();
     let from = truth::spans(truth::channel(&truth, 1))[0].start().plus_us(ahead_s * SECOND_US);
     let mut client = Client::ready(&gateway.replay(&format!("{DEVICE}-1")), false);
-    let units = client.play_all(&clock(from, Some(from.plus_us(20 * SECOND_US))), "1.0");
+    let until = from.plus_us(20 * SECOND_US);
+    let units = client.play_range(from, until, "1.0", until);
     client.teardown();
     let shown = pictures::checked(&units, SIZE, FRAME_US);
     assert!(shown.len() >= 249, "{}", shown.len());
@@ -108,7 +109,9 @@ fn transfers_that_break_are_taken_up_again() {
     assert!(gateway.alive());
     recorder.control.change(|f| *f = Faults::default());
     plays(&gateway, &recorder, 200);
-    eventually("no session is left", || (recorder.counters.read().playback_open == 0).then_some(()));
+    eventually("no session is left", || {
+        (recorder.counters.read().playback_open == 0).then_some(())
+    });
     gateway.stop();
 }
 
@@ -127,7 +130,9 @@ fn a_transfer_that_stalls_is_given_up_and_taken_up_again() {
     recorder.control.change(|f| *f = Faults::default());
     plays(&gateway, &recorder, 60);
     gateway.stop();
-    eventually("no session is left", || (recorder.counters.read().playback_open == 0).then_some(()));
+    eventually("no session is left", || {
+        (recorder.counters.read().playback_open == 0).then_some(())
+    });
 }
 
 #[test]

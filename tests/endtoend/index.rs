@@ -132,14 +132,19 @@ fn assert_history(site: &Site, recorder: &Recorder) {
         let edges: Vec<(Utc, bool)> = rows
             .iter()
             .filter(|r| r["topic"] == "tns1:RecordingHistory/Track/State" && r["track"] == *track)
-            .map(|r| (utc(r["time"].as_str().unwrap()), r["data"].as_str().unwrap().contains("true")))
+            .map(|r| {
+                (utc(r["time"].as_str().unwrap()), r["data"].as_str().unwrap().contains("true"))
+            })
             .collect();
         let spans = truth::spans(channel);
         assert_eq!(edges.len(), 2 * spans.len(), "{track}: {edges:?}, spans {spans:?}");
         for (span, edge) in spans.iter().zip(edges.chunks(2)) {
             assert!(edge[0].1 && !edge[1].1, "{track}: {edge:?}");
             let off = |a: Utc, b: Utc| a.since_us(b).abs() > 2 * SECOND_US;
-            assert!(!off(edge[0].0, span.start()) && !off(edge[1].0, span.end()), "{span:?} {edge:?}");
+            assert!(
+                !off(edge[0].0, span.start()) && !off(edge[1].0, span.end()),
+                "{span:?} {edge:?}"
+            );
         }
     }
 }
@@ -192,7 +197,9 @@ fn equals_the_recorder_when_a_sync_was_killed_in_the_middle() {
     assert_index(&site, &recorder);
     assert_motion(&site, &recorder);
     assert_history(&site, &recorder);
-    eventually("no session is left", || (recorder.counters.read().playback_open == 0).then_some(()));
+    eventually("no session is left", || {
+        (recorder.counters.read().playback_open == 0).then_some(())
+    });
 }
 
 #[test]
@@ -204,7 +211,9 @@ fn follows_footage_that_grows_and_events_as_they_happen() {
     let site = Site::with(&recorder, |text| text.replace("\"5s\"", "\"1s\""));
     site.sync();
     let gateway = site.serve();
-    eventually("the alert stream", || (recorder.counters.read().event_streams_open == 1).then_some(()));
+    eventually("the alert stream", || {
+        (recorder.counters.read().event_streams_open == 1).then_some(())
+    });
     let happened = utc(&recorder.truth().now);
     recorder.happen(dvrgate_testkit::archive::LoggedEvent {
         at: happened,
@@ -216,16 +225,19 @@ fn follows_footage_that_grows_and_events_as_they_happen() {
     let latest = |site: &Site| utc(site.list("recordings")[0]["latest"].as_str().unwrap());
     gateway_has(&gateway, "recordings", 1);
     eventually("the next group of pictures is known", || {
-        (recorder.counters.read().requests_by_path.iter().any(|(p, n)| p.ends_with("/search") && *n > 12))
-            .then_some(())
+        (recorder
+            .counters
+            .read()
+            .requests_by_path
+            .iter()
+            .any(|(p, n)| p.ends_with("/search") && *n > 12))
+        .then_some(())
     });
     gateway.stop();
     assert!(latest(&site).since_us(happened) > 0, "{} {happened}", latest(&site));
     let crossed = site.list("events");
-    let crossed: Vec<_> = crossed
-        .iter()
-        .filter(|r| r["topic"].as_str().unwrap().contains("LineDetector"))
-        .collect();
+    let crossed: Vec<_> =
+        crossed.iter().filter(|r| r["topic"].as_str().unwrap().contains("LineDetector")).collect();
     assert!(!crossed.is_empty(), "told by the alert stream");
     let off = utc(crossed[0]["time"].as_str().unwrap()).since_us(happened);
     assert!(off.abs() <= 3 * SECOND_US, "{off} us off");

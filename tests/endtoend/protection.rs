@@ -5,8 +5,8 @@ use std::thread;
 use dvrgate_testkit::counters::CounterReadings;
 
 use crate::pictures::{self, SIZE};
-use crate::rig::{DEVICE, PASSWORD, Process, Recorder, Site, USER, eventually};
-use crate::truth::{self, clock};
+use crate::rig::{DEVICE, PASSWORD, Process, Recorder, Site, eventually};
+use crate::truth;
 use crate::wire::Client;
 
 const SECOND_US: i64 = 1_000_000;
@@ -66,8 +66,8 @@ fn never_more_sessions_and_requests_than_configured() {
             let from = start.plus_us(ahead_s * SECOND_US);
             thread::spawn(move || {
                 let mut client = Client::ready(&url, false);
-                let range = clock(from, Some(from.plus_us(20 * SECOND_US)));
-                let units = client.play_all(&range, "1.0");
+                let until = from.plus_us(20 * SECOND_US);
+                let units = client.play_range(from, until, "1.0", until);
                 client.teardown();
                 pictures::checked(&units, SIZE, FRAME_US).len()
             })
@@ -100,13 +100,13 @@ fn ten_viewers_of_one_minute_cost_one_transfer() {
     let gateway = site.serve();
     let truth = recorder.truth();
     let from = truth::spans(truth::channel(&truth, 1))[0].start().plus_us(30 * SECOND_US);
-    let range = clock(from, Some(from.plus_us(60 * SECOND_US)));
+    let until = from.plus_us(60 * SECOND_US);
     let viewers: Vec<_> = (0..10)
         .map(|_| {
-            let (url, range) = (gateway.replay(&format!("{DEVICE}-1")), range.clone());
+            let url = gateway.replay(&format!("{DEVICE}-1"));
             thread::spawn(move || {
                 let mut client = Client::ready(&url, false);
-                let units = client.play_all(&range, "1.0");
+                let units = client.play_range(from, until, "1.0", until);
                 client.teardown();
                 units.iter().map(|u| (u.at, u.payloads.concat().len())).collect::<Vec<_>>()
             })
@@ -177,12 +177,11 @@ fn no_password_or_digest_response_in_the_logs() {
     let served = gateway.stop();
     for (what, log) in [("sync", &sync), ("serve", &served)] {
         let text = format!("{}{}", log.stdout, log.stderr);
-        assert!(text.len() > 10_000, "{what} tells much: {}", text.len());
+        assert!(text.len() > 5_000, "{what} tells much: {}", text.len());
         assert!(!text.contains(&recorder.password), "{what}: the recorder's password");
         assert!(!text.contains(PASSWORD), "{what}: the gateway's password");
         assert!(!text.contains("response=\""), "{what}: a digest response");
         let credentials = text.lines().find(|l| l.contains("Digest username"));
         assert_eq!(credentials, None, "{what}: credentials");
     }
-    let _ = USER;
 }

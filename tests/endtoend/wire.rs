@@ -2,18 +2,24 @@
 //! standard and sharing nothing with the server.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use digest_auth::{AuthContext, HttpMethod, WwwAuthenticateHeader};
 use dvrgate_model::Utc;
 
 use crate::rig::{PASSWORD, PATIENCE, USER};
+use crate::truth::clock;
 
 /// Profile of the replay extension.
 const REPLAY_PROFILE: u16 = 0xABAC;
 /// Seconds from 1900 to 1970.
 const NTP_TO_UNIX: i64 = 2_208_988_800;
+
+/// What is still to come of a closed range once playback is about its end comes at once.
+const QUIET: Duration = Duration::from_millis(700);
+const ABOUT_US: i64 = 2_000_000;
 
 /// A connection with a session.
 pub struct Client {
@@ -26,6 +32,8 @@ pub struct Client {
     /// The description.
     pub sdp: String,
     streams: Vec<Stream>,
+    /// The newest access unit.
+    last: Option<Utc>,
 }
 
 /// A medium of the session.
@@ -99,6 +107,7 @@ impl Client {
             waiting: VecDeque::new(),
             sdp: String::new(),
             streams: Vec::new(),
+            last: None,
         };
         // R8.1-5
         let options = client.ask("OPTIONS", url, &[]);
@@ -154,14 +163,43 @@ impl Client {
         (self.cseq as u8, answer)
     }
 
-    /// Plays a range without rate control up to the terminal mark of the picture.
-    pub fn play_all(&mut self, range: &str, scale: &str) -> Vec<Unit> {
-        let fields = [("Range", range), ("Scale", scale), ("Rate-Control", "no")];
-        let (cseq, _) = self.play(&fields);
+    /// Plays to the end of all data without rate control: up to the terminal mark of the picture.
+    pub fn play_all(&mut self, from: Utc, scale: &str) -> Vec<Unit> {
+        let range = clock(from, None);
+        let (cseq, _) = self.play(&[("Range", &range), ("Scale", scale), ("Rate-Control", "no")]);
         let units = self.until(|u, video| video && u.terminal);
         // R8.3-12
         assert!(units.iter().all(|u| u.cseq == cseq), "the CSeq of the PLAY");
         units
+    }
+
+    /// Plays a closed range without rate control. No mark tells its end, since more data exists:
+    /// the last picture is about `last`, and then nothing comes.
+    pub fn play_range(&mut self, from: Utc, until: Utc, scale: &str, last: Utc) -> Vec<Unit> {
+        let range = clock(from, Some(until));
+        let (cseq, _) = self.play(&[("Range", &range), ("Scale", scale), ("Rate-Control", "no")]);
+        let mut units = self.until(|u, video| video && u.at.since_us(last).abs() <= ABOUT_US);
+        while !self.is_quiet() {
+            units.extend(self.until(|_, _| true));
+        }
+        // R8.3-12
+        assert!(units.iter().all(|u| u.cseq == cseq), "the CSeq of the PLAY");
+        units
+    }
+
+    /// Whether nothing comes for a while.
+    fn is_quiet(&mut self) -> bool {
+        if !self.waiting.is_empty() {
+            return false;
+        }
+        self.socket.get_ref().set_read_timeout(Some(QUIET)).unwrap();
+        let quiet = match self.socket.fill_buf() {
+            Ok(bytes) => bytes.is_empty(),
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => true,
+            Err(e) => panic!("{e}"),
+        };
+        self.socket.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+        quiet
     }
 
     /// Ends the session and the connection.
@@ -189,6 +227,7 @@ impl Client {
             };
             if let Some(unit) = self.streams[n].packet(n, &packet) {
                 let video = self.streams[n].video;
+                self.last = Some(unit.at);
                 let end = last(&unit, video);
                 units.push(unit);
                 if end {
@@ -240,7 +279,9 @@ impl Client {
 
     fn message(&mut self) -> Message {
         let mut first = [0];
-        self.socket.read_exact(&mut first).expect("the server goes on");
+        self.socket
+            .read_exact(&mut first)
+            .unwrap_or_else(|e| panic!("the server does not go on: {e}; last: {:?}", self.last));
         if first[0] == b'$' {
             let mut head = [0; 3];
             self.socket.read_exact(&mut head).unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use dvrgate_footage::{Delivery, FrameFilter, FrameStream, MediaStore, PlayPlan, Timeline};
 use dvrgate_index::Index;
 use dvrgate_model::{
-    CodecParams, Direction, Error, Recording, RecordingToken, Result, Track, TrackKind, TrackToken,
+    Codec, CodecParams, Direction, Error, Recording, RecordingToken, Result, Track, TrackKind, TrackToken,
     Utc, UtcRange,
 };
 use dvrgate_rtsp::rtp::ReplayExtension;
@@ -122,14 +122,17 @@ impl Replay {
             return known.clone();
         }
         let listed = || {
-            let codec = track.codec.unwrap_or(dvrgate_model::Codec::H264);
+            let codec = track.codec.unwrap_or(Codec::H264);
             track.params.clone().unwrap_or_else(|| CodecParams::new(codec))
         };
-        if track.kind != TrackKind::Video || track.data.is_none() {
+        let in_footage = track.kind == TrackKind::Video || track.codec == Some(Codec::Aac);
+        if !in_footage || track.data.is_none() {
             return listed();
         }
         let found = match self.stored_params(track).await {
             Some(params) => Some(params),
+            // Rate and channels describe sound well enough not to wait for it.
+            None if track.kind == TrackKind::Audio => None,
             None => {
                 let newest = self.newest_params(recording, track);
                 tokio::time::timeout(PARAMS_WAIT, newest).await.ok().flatten()

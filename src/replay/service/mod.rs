@@ -7,6 +7,7 @@ use dvrgate_index::Index;
 use dvrgate_model::ports::ControlStore;
 use dvrgate_model::{ErrorKind, RecordingToken, Result};
 use dvrgate_rtsp::server::SessionTimeout;
+use dvrgate_rtsp::server::transport::WEBSOCKET_PATH;
 use dvrgate_soap::{
     Access, Call, Element, Fault, Service, Simple as _, Value as _, Version, message, ns,
     read_duration,
@@ -66,22 +67,24 @@ pub async fn service(
 
 async fn capabilities(_: Arc<Replay>, call: Call) -> Result<Element, Fault> {
     let (low, high) = TIMEOUT_RANGE_SECS.into_inner();
+    // R7.5-5: without a host; the client adds the one that it reached this service at.
+    let websocket = if call.origin.secure { "wss" } else { "ws" };
     let own = Element::new(ns::TRP, "Capabilities")
         .with_attribute("ReversePlayback", "true")
         .with_attribute("SessionTimeoutRange", format!("{low} {high}"))
-        .with_attribute("RTP_RTSP_TCP", "true");
+        .with_attribute("RTP_RTSP_TCP", "true")
+        .with_attribute("RTSPWebSocketUri", format!("{websocket}:{WEBSOCKET_PATH}"));
     Ok(call.response().with(own))
 }
 
 async fn replay_uri(s: Arc<Replay>, call: Call) -> Result<Element, Fault> {
     let q = GetReplayUri::read(&call.request)?;
     let protocol = q.setup.transport.protocol.as_str();
-    // The tunnel over HTTP is not there yet; a URI that cannot be played would be worse.
-    if q.setup.stream != "RTP-Unicast" || !matches!(protocol, "UDP" | "RTSP") {
+    if q.setup.stream != "RTP-Unicast" || !matches!(protocol, "UDP" | "RTSP" | "HTTP") {
         return Err(Fault::invalid_value(
             "InvalidStreamSetup",
             format!(
-                "{} over {protocol} is not offered; use RTP-Unicast over UDP or RTSP",
+                "{} over {protocol} is not offered; use RTP-Unicast over UDP, RTSP or HTTP",
                 q.setup.stream
             ),
         ));
@@ -92,7 +95,11 @@ async fn replay_uri(s: Arc<Replay>, call: Call) -> Result<Element, Fault> {
         let text = format!("there is no recording {token:?}");
         return Err(Fault::invalid_value("NoRecording", text));
     }
-    let uri = format!("rtsp://{}:{}{REPLAY_PATH}{token}", call.origin.host(), s.rtsp_port);
+    let uri = match protocol {
+        // The port of this service takes tunnels, too, and whoever reached it can reach them (R7.1-4).
+        "HTTP" => call.origin.url(&format!("{REPLAY_PATH}{token}")),
+        _ => format!("rtsp://{}:{}{REPLAY_PATH}{token}", call.origin.host(), s.rtsp_port),
+    };
     Ok(call.response().with(Element::new(ns::TRP, "Uri").with_text(uri)))
 }
 

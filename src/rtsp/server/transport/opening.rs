@@ -98,6 +98,15 @@ pub fn read(first: &[u8]) -> Opening {
     }
 }
 
+/// Whether a connection to an HTTP server is meant for this one; `None`: more bytes are needed.
+pub fn takes(first: &[u8]) -> Option<bool> {
+    match read(first) {
+        Opening::Unclear => None,
+        Opening::Request { .. } => Some(true),
+        Opening::Rtsp | Opening::Http => Some(false),
+    }
+}
+
 fn judge(request: &httparse::Request<'_, '_>) -> Option<Asks> {
     let all = |name: &str| {
         let named = request.headers.iter().filter(|h| h.name.eq_ignore_ascii_case(name));
