@@ -28,7 +28,8 @@ impl MediaTime {
 /// `data` is immutable and byte-exact: H.264 and H.265 NAL units stand one after the other, each
 /// behind its length as four bytes big-endian (ISO/IEC 14496-15); they are reframed from start
 /// codes but never rewritten, reordered or dropped. Other encodings stand as they are (JPEG whole,
-/// AAC without ADTS, G.711 samples, XML text).
+/// AAC without ADTS, G.711 samples, G.726 samples packed from the low bit up as RFC 3551 has them,
+/// XML text).
 #[derive(Clone, Debug)]
 pub struct Frame {
     /// The track.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use dvrgate_footage::{Delivery, FrameFilter, FrameStream, MediaStore, PlayPlan, Timeline};
 use dvrgate_index::Index;
 use dvrgate_model::{
-    Codec, CodecParams, Direction, Error, Recording, RecordingToken, Result, Track, TrackKind, TrackToken,
-    Utc, UtcRange,
+    Codec, CodecParams, Direction, Error, Recording, RecordingToken, Result, Track, TrackKind,
+    TrackToken, Utc, UtcRange,
 };
 use dvrgate_rtsp::rtp::ReplayExtension;
 use dvrgate_rtsp::server::{
