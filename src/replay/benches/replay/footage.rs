@@ -59,7 +59,9 @@ pub fn clip(path: &Path) -> std::io::Result<()> {
         }
         nal
     };
-    let frame = |i: usize| if i.is_multiple_of(GOP_FRAMES) { nal(0x65, 100_000) } else { nal(0x41, 18_000) };
+    let frame = |i: usize| {
+        if i.is_multiple_of(GOP_FRAMES) { nal(0x65, 100_000) } else { nal(0x41, 18_000) }
+    };
     std::fs::write(path, (0..1500).flat_map(frame).collect::<Vec<u8>>())
 }
 
@@ -176,8 +178,7 @@ fn contents() -> Batch {
         bytes: None,
         seen: SyncRunId(1),
     };
-    let changes =
-        vec![Change::Recording(Box::new(recording)), Change::Segment(Box::new(segment))];
+    let changes = vec![Change::Recording(Box::new(recording)), Change::Segment(Box::new(segment))];
     Batch { run: SyncRunId(1), changes }
 }
 

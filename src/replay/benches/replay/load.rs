@@ -14,7 +14,8 @@ use super::{Setting, median};
 pub fn unpaced(setting: &Setting) {
     let rounds = if setting.quick { 1 } else { 5 };
     for sessions in [1, 8] {
-        let (mut limit, mut ours, mut peer) = (Series::default(), Series::default(), Series::default());
+        let (mut limit, mut ours, mut peer) =
+            (Series::default(), Series::default(), Series::default());
         for _ in 0..rounds {
             limit.add(rush(&setting.limit(), sessions, setting.quick));
             ours.add(rush(&setting.dvrgate(), sessions, setting.quick));
@@ -127,7 +128,14 @@ fn show(who: &str, crowd: std::io::Result<Crowd>, sessions: usize) {
     let late = |share| late(share).copied().unwrap_or_default();
     println!(
         "  {who:<16} {sessions} sessions: {:.2} Mbit/s each, {:.2} CPU-s/GB ({:.2} cores), late p50 {:.0} p99 {:.0} max {:.0} ms, {:.0} kB resident a session, {:.0} kB without files",
-        c.megabits, c.cost, c.cores, late(0.5), late(0.99), late(1.0), c.resident_kb, c.own_kb
+        c.megabits,
+        c.cost,
+        c.cores,
+        late(0.5),
+        late(0.99),
+        late(1.0),
+        c.resident_kb,
+        c.own_kb
     );
 }
 

@@ -126,7 +126,13 @@ fn head(sequence: u16) -> [u8; HEAD] {
 }
 
 /// Sends packets out of the map, [`BATCH`] a call.
-fn batch(stream: &mut TcpStream, map: &[u8], at: &mut usize, count: usize, sequence: &mut u16) -> std::io::Result<()> {
+fn batch(
+    stream: &mut TcpStream,
+    map: &[u8],
+    at: &mut usize,
+    count: usize,
+    sequence: &mut u16,
+) -> std::io::Result<()> {
     let heads: Vec<[u8; HEAD]> =
         (0..count).map(|i| head(sequence.wrapping_add(i as u16))).collect();
     *sequence = sequence.wrapping_add(count as u16);
