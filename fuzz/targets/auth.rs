@@ -10,7 +10,8 @@ pub fn digest(data: &[u8]) {
     let Some(value) = super::text(data) else { return };
     let read = Credentials::parse(value);
     if let Ok(credentials) = &read {
-        assert!(!format!("{credentials:?}").contains("response"), "responses are not for logs");
+        let other = Credentials { response: "".into(), ..credentials.clone() };
+        assert_eq!(format!("{credentials:?}"), format!("{other:?}"), "responses are not for logs");
     }
     let now = Utc::from_secs(1_700_000_000);
     let verified = gate().verify("DESCRIBE", "rtsp://h/replay/yard-1", Some(value), now);

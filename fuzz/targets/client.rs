@@ -24,8 +24,28 @@ pub fn rtsp_client(data: &[u8]) {
     };
     let piece = if switches & 2 != 0 { super::piece_sizes(script)[1] } else { usize::MAX };
     let recorder = Recorder { script: script.to_vec(), at: 0, piece };
-    RUNTIME.with(|r| r.block_on(play(recorder, control)));
+    RUNTIME.with(|r| {
+        r.block_on(async {
+            play(recorder, control).await;
+            farewell().await;
+        })
+    });
 }
+
+/// A client that was dropped with a session says TEARDOWN from a task of its own, which ends with
+/// the recorder's script.
+async fn farewell() {
+    for _ in 0..MAX_TURNS {
+        if tokio::runtime::Handle::current().metrics().num_alive_tasks() == 0 {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("a client that was dropped goes on");
+}
+
+/// Turns of the runtime; cooperative yields take some for a script of many messages.
+const MAX_TURNS: usize = 10_000;
 
 async fn play(recorder: Recorder, control: ControlUrl) {
     let options = ClientOptions {

@@ -15,12 +15,15 @@ pub fn soap(data: &[u8]) {
         assert!(read.is_ok(), "what fits into tight limits fits into wide ones");
     }
     if let Ok(element) = read {
-        let again = Element::parse(element.to_xml().as_bytes(), &Limits {
-            // Namespaces are declared at the root and blanks become references when written.
-            bytes: usize::MAX,
-            attributes: usize::MAX,
-            ..Limits::default()
-        });
+        let again = Element::parse(
+            element.to_xml().as_bytes(),
+            &Limits {
+                // Namespaces are declared at the root and blanks become references when written.
+                bytes: usize::MAX,
+                attributes: usize::MAX,
+                ..Limits::default()
+            },
+        );
         assert_eq!(again.as_ref(), Ok(&element), "what is written reads back the same");
         let words = element.text();
         let _ = (element.resolve(&words), Utc::parse(&words), Duration::parse(&words));
@@ -30,21 +33,23 @@ pub fn soap(data: &[u8]) {
         let _ = gate().verify(&security.token(), Utc::from_secs(1_700_000_000));
     }
     let reply = envelope::reply(&request.addressing, request.body.clone());
-    assert!(Element::parse(reply.to_xml().as_bytes(), &Limits {
-        bytes: usize::MAX,
-        depth: usize::MAX,
-        elements: usize::MAX,
-        attributes: usize::MAX,
-    })
-    .is_ok());
+    assert!(
+        Element::parse(
+            reply.to_xml().as_bytes(),
+            &Limits {
+                bytes: usize::MAX,
+                depth: usize::MAX,
+                elements: usize::MAX,
+                attributes: usize::MAX,
+            }
+        )
+        .is_ok()
+    );
 }
 
 fn gate() -> TokenGate {
-    let user = User {
-        name: "admin".into(),
-        level: Level::Administrator,
-        password: Secret::new("secret"),
-    };
+    let user =
+        User { name: "admin".into(), level: Level::Administrator, password: Secret::new("secret") };
     let settings = TokenSettings { text: TextPasswords::Accept, tokens: 4, ..Default::default() };
     TokenGate::new(Users::new(vec![user]).expect("one user is in bounds"), settings)
 }

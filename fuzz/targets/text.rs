@@ -16,7 +16,8 @@ pub fn filter(data: &[u8]) {
     if let Ok(filter) = Filter::parse(text) {
         filter.matches(&recording());
     }
-    let prefixes = HashMap::from([("t".to_owned(), "http://www.onvif.org/ver10/topics".to_owned())]);
+    let prefixes =
+        HashMap::from([("t".to_owned(), "http://www.onvif.org/ver10/topics".to_owned())]);
     if let Some(topics) = TopicFilter::parse(text, &prefixes) {
         let listed = topics.exact();
         for topic in listed.iter().flatten() {
