@@ -258,6 +258,9 @@ fn name(text: &str) -> Result<String, XmlErrorKind> {
 /// The value of a namespace declaration, which the resolver keeps as it was written: in it too are
 /// entities and line breaks.
 fn namespace_name(raw: &str) -> Result<Ns, XmlErrorKind> {
+    if raw == XMLNS {
+        return Err(XmlErrorKind::Namespace("prefix \"xmlns\" only declares".to_owned()));
+    }
     if !raw.contains(['&', '\t', '\r', '\n']) {
         return Ok(ns::intern(raw));
     }
@@ -276,6 +279,8 @@ fn kind_of(e: quick_xml::Error) -> XmlErrorKind {
     }
 }
 
+/// What the prefix of declarations is bound to; nothing is in it.
+const XMLNS: &str = "http://www.w3.org/2000/xmlns/";
 /// Namespace declarations in scope at once.
 const MAX_BINDINGS: usize = 128;
 
@@ -356,6 +361,7 @@ mod tests {
             "<p:a/>",
             "<a p:x=''/>",
             "<a xmlns:xml='urn:x'/>",
+            "<xmlns:a/>",
             "<a xmlns:p=''/>",
         ] {
             assert!(parse(bad).is_err(), "{bad:?}");
