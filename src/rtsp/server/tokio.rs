@@ -61,6 +61,8 @@ const NOT_SENT_LOW_WATER: u32 = 128 * 1024;
 /// Slices of one vectored write; the kernel takes 1024.
 const SLICES: usize = 1024;
 const READ_BYTES: usize = 16 * 1024;
+/// Writes, of some 256 kB each, after which other connections have their turn.
+const WRITES_A_TURN: usize = 8;
 /// Datagram bytes a tick over UDP: 105 Mbit/s. A key frame must not overrun a receiver's buffer.
 const DATAGRAM_BYTES_A_TICK: usize = 64 * 1024;
 /// Largest datagram that is read from a client: a compound of receiver reports.
@@ -306,12 +308,22 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Driver<'a, S> {
         // Read before writing: a request that stops or moves the playback overtakes it.
         turn |= self.poll_read(cx)?.is_ready();
         let mut wrote_all = false;
-        loop {
+        for round in 1.. {
             self.fill(cx);
             let wrote = self.poll_write(cx)?.is_ready();
             wrote_all |= wrote;
             let sent = self.poll_send(cx).is_ready();
             if !wrote && !sent {
+                break;
+            }
+            // A client that reads as fast as this writes must be heard all the same, and others
+            // served.
+            if self.poll_read(cx)?.is_ready() {
+                turn = true;
+                break;
+            }
+            if round == WRITES_A_TURN {
+                cx.waker().wake_by_ref();
                 break;
             }
         }
