@@ -106,6 +106,8 @@ impl Gateway {
         let settings = Settings {
             profiles: vec!["G".to_owned()],
             rtsp_port: rtsp.port(),
+            http_port: Some(http.port()),
+            https_port: https.map(|a| a.port()),
             discovery: config.gateway.discovery,
             ..Settings::named(&config.gateway.name)
         };

@@ -63,7 +63,7 @@ impl Device {
         let security = Element::new(ns::TDS, "Security")
             .with_attribute("TLS1.0", "false")
             .with_attribute("TLS1.1", "false")
-            .with_attribute("TLS1.2", "false")
+            .with_attribute("TLS1.2", flag(self.settings.https_port.is_some()))
             .with_attribute("OnboardKeyGeneration", "false")
             .with_attribute("AccessPolicyConfig", "false")
             .with_attribute("DefaultAccessPolicy", "true")
@@ -164,11 +164,11 @@ impl Device {
         let io = Element::new(ns::TT, "IO")
             .with_value("InputConnectors", "0")
             .with_value("RelayOutputs", "0");
+        let security = flags(Element::new(ns::TT, "Security"), &["TLS1.1"]);
+        let security = flag(security, "TLS1.2", self.settings.https_port.is_some());
         let security = flags(
-            Element::new(ns::TT, "Security"),
+            security,
             &[
-                "TLS1.1",
-                "TLS1.2",
                 "OnboardKeyGeneration",
                 "AccessPolicyConfig",
                 "X.509Token",

@@ -45,11 +45,16 @@ impl Device {
 
     /// RH4-4.
     pub(crate) async fn get_network_protocols(self: This, call: Call) -> Reply {
-        let http = if call.origin.secure { "HTTPS" } else { "HTTP" };
-        let protocols = [(http, call.origin.local.port()), ("RTSP", self.settings.rtsp_port)];
-        let list: Vec<Protocol> = protocols
+        let http = self.settings.http_port.unwrap_or(call.origin.local.port());
+        let protocols = [
+            ("HTTP", Some(http)),
+            ("HTTPS", self.settings.https_port),
+            ("RTSP", Some(self.settings.rtsp_port)),
+        ];
+        let open = protocols.into_iter().filter_map(|(name, port)| Some((name, port?)));
+        let list: Vec<Protocol> = open
             .map(|(name, port)| Protocol { name: name.to_owned(), enabled: true, port })
-            .into();
+            .collect();
         Ok(list.put(call.response(), ns::TDS, "NetworkProtocols"))
     }
 

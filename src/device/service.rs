@@ -30,6 +30,10 @@ pub struct Settings {
     pub profiles: Vec<String>,
     /// Where RTSP is listened for.
     pub rtsp_port: u16,
+    /// Where plain HTTP is listened for; `None`: where the request came in.
+    pub http_port: Option<u16>,
+    /// Where HTTPS is listened for.
+    pub https_port: Option<u16>,
     /// Whether WS-Discovery runs; the capabilities say so.
     pub discovery: bool,
 }
@@ -47,6 +51,8 @@ impl Settings {
             hardware_id: std::env::consts::ARCH.to_owned(),
             profiles: Vec::new(),
             rtsp_port: 554,
+            http_port: None,
+            https_port: None,
             discovery: true,
         }
     }

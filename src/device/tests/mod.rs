@@ -91,6 +91,7 @@ impl World {
             location: Some("site north".to_owned()),
             profiles: vec!["G".to_owned()],
             rtsp_port: 8554,
+            https_port: Some(8443),
             ..Settings::named("Depot North")
         };
         let state = State::open(store, settings.fixed_scopes(), settings.initial_scopes());

@@ -272,7 +272,7 @@ async fn the_network_is_that_of_the_host() {
         .elements()
         .map(|e| e.elements().map(|e| e.text().into_owned()).collect::<Vec<_>>().join(" "))
         .collect();
-    assert_eq!(protocols, ["HTTP true 8080", "RTSP true 8554"]);
+    assert_eq!(protocols, ["HTTP true 8080", "HTTPS true 8443", "RTSP true 8554"]);
     let gateway = world.get(tds("GetNetworkDefaultGateway")).await;
     let gateway: Vec<String> = gateway
         .child(ns::TDS, "NetworkGateway")
