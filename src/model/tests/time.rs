@@ -245,6 +245,26 @@ fn a_window_that_ends_when_the_clock_goes_back_ends_where_the_clock_showed_it() 
 }
 
 #[test]
+fn a_clock_that_is_ahead_goes_back_early_and_its_windows_know() {
+    let zone = ZoneRule::iana("Europe/Bratislava").unwrap();
+    let mut ahead = ClockEpoch::assumed("yard".into(), zone, ZoneTrust::WallClock);
+    ahead.offset_us = 137_000_000;
+    let m = ClockMap::new(vec![], ahead);
+    // It goes back at 00:57:43.
+    let range = UtcRange::new(utc("2026-10-25T00:57:00Z"), utc("2026-10-25T00:57:45Z")).unwrap();
+    assert_eq!(
+        m.source_windows(range, Convention::WallClock),
+        [SourceRange::new(civil("2026-10-25T02:00:00"), civil("2026-10-25T03:00:00"))]
+    );
+    // At the right time it went back long ago.
+    let later = UtcRange::new(utc("2026-10-25T00:59:30Z"), utc("2026-10-25T01:00:30Z")).unwrap();
+    assert_eq!(
+        m.source_windows(later, Convention::WallClock),
+        [SourceRange::new(civil("2026-10-25T02:01:47"), civil("2026-10-25T02:02:47"))]
+    );
+}
+
+#[test]
 fn offsets_as_text_are_read_back_or_refused() {
     for text in ["UTC", "UTC+05:30", "UTC-03:30", "UTC+14:00"] {
         assert_eq!(ZoneRule::parse(text).unwrap().as_str(), text);

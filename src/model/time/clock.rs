@@ -352,8 +352,11 @@ impl ClockMap {
             // The end is read just before it: a change of offset at the end itself is not inside.
             let last = range.end().plus_us(-1).max(range.start());
             let mut points = vec![read(range.start()), read(last).plus_us(1)];
-            // Around a change of offset the clock shows readings beyond both ends.
-            for (at, _, _) in epoch.zone.changes(range) {
+            // Around a change of offset the clock shows readings beyond both ends. It changes when
+            // the recorder's own clock says so, not when it is time.
+            let device_utc = |t: Utc| t.plus_us(epoch.offset_at(t));
+            let own = UtcRange::clamped(device_utc(range.start()), device_utc(range.end()));
+            for (at, _, _) in epoch.zone.changes(own) {
                 let at = epoch.device_to_utc(at);
                 points.push(read(at.plus_us(-1)).plus_us(1));
                 points.push(read(at));
