@@ -71,7 +71,13 @@ _, device = service("devicemgmt", binding("device", ""), device_address, "token"
 information = device.GetDeviceInformation()
 found["model"] = information.Model
 capabilities = device.GetCapabilities(Category="All")
-found["capabilities"] = [c for c in ("Search", "Replay", "Recording") if getattr(capabilities.Extension, c, None)]
+# The schema allows any elements there before the named ones; zeep takes ours for such.
+extension = capabilities.Extension
+names = [etree.QName(e).localname for e in extension._value_1 or []]
+names += [c for c in ("Search", "Replay", "Recording") if extension[c]]
+# The schema of the package has a wildcard in front of the named elements, which takes them all.
+extension = capabilities.Extension._value_1
+found["capabilities"] = sorted(etree.QName(e).localname for e in extension)
 scopes = device.GetScopes()
 found["scopes"] = [s.ScopeItem for s in scopes]
 device.GetHostname()
