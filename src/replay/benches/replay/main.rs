@@ -51,7 +51,8 @@ fn main() {
         let at = args.iter().position(|a| a == name)?;
         args.get(at + 1).map(PathBuf::from)
     };
-    let roles: [(&str, fn(&Path)); 3] = [
+    type Role = (&'static str, fn(&Path));
+    let roles: [Role; 3] = [
         ("--serve", servers::serve),
         ("--limit", servers::limit),
         ("--limit-paced", servers::limit_paced),
