@@ -21,6 +21,8 @@ pub const REPLAY_PATH: &str = "/replay/";
 const TIMEOUT_RANGE_SECS: std::ops::RangeInclusive<u64> = 10..=600;
 /// Where the configuration is kept in the control store.
 const STORED: (&str, &str) = ("replay", "configuration");
+/// How often a write is tried again that another one overtook.
+const STORE_TRIES: u32 = 5;
 
 /// What the operations share.
 #[derive(Debug)]
@@ -117,13 +119,14 @@ async fn set_configuration(s: Arc<Replay>, call: Call) -> Result<Element, Fault>
         ));
     }
     let (kind, key) = STORED;
-    // Whoever writes last wins: there is one value and no history.
-    for _ in 0..5 {
+    let mut more_tries = STORE_TRIES;
+    loop {
         let current = s.store.get(kind, key).await.map_err(|e| call.fault(&e))?;
         let put = s.store.put(kind, key, asked.format(), current.map(|c| c.version)).await;
         match put {
             Ok(_) => break,
-            Err(e) if e.kind() == ErrorKind::Conflict => {}
+            // Whoever writes last wins: there is one value and no history.
+            Err(e) if e.kind() == ErrorKind::Conflict && more_tries > 0 => more_tries -= 1,
             Err(e) => return Err(call.fault(&e)),
         }
     }
