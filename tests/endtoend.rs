@@ -4,7 +4,7 @@
 //! the gateway; the gateway runs as users run it, as a process with a configuration file. Clients
 //! are programs that nobody of this project wrote, and a small one that reads every byte.
 
-#![allow(clippy::unwrap_used)] // a test may
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // a test may
 
 #[path = "endtoend/clients.rs"]
 mod clients;

@@ -42,7 +42,8 @@ fn plays(gateway: &Gateway, recorder: &Recorder, ahead_s: i64) -> usize {
 
 #[test]
 fn a_recorder_that_is_unplugged_silent_or_mad_fails_a_sync_and_recovers() {
-    let faults: [(&str, fn(&mut Faults)); 3] = [
+    type Fault = fn(&mut Faults);
+    let faults: [(&str, Fault); 3] = [
         ("unplugged", |f| f.unplugged = true),
         ("garbage", |f| f.garbage = true),
         ("silent", |f| f.silent = true),

@@ -163,20 +163,16 @@ pub struct Gateway {
     pub https: Option<String>,
     /// `rtsps://HOST:PORT`, where it is configured.
     pub rtsps: Option<String>,
-    /// What it printed before it was ready.
-    pub before: Vec<String>,
 }
 
 impl Gateway {
     /// Runs `serve` or `demo` with these arguments until it is ready.
     pub fn start(args: &[&str]) -> Self {
         let mut process = Process::start(args);
-        let mut before = Vec::new();
         let ready = loop {
             let line = process.line();
-            match line.strip_prefix("dvrgate ready ") {
-                Some(rest) => break rest.to_owned(),
-                None => before.push(line),
+            if let Some(rest) = line.strip_prefix("dvrgate ready ") {
+                break rest.to_owned();
             }
         };
         let part =
@@ -187,7 +183,6 @@ impl Gateway {
             rtsp: part("rtsp=").unwrap(),
             https: part("https="),
             rtsps: part("rtsps="),
-            before,
         }
     }
 
@@ -318,11 +313,6 @@ impl Process {
                 self.stderr.lock().unwrap()
             ),
         }
-    }
-
-    /// What it wrote to standard error so far.
-    pub fn stderr(&self) -> String {
-        self.stderr.lock().unwrap().clone()
     }
 
     /// Sends a signal by name.

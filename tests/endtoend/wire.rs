@@ -67,8 +67,6 @@ impl Answer {
 /// An access unit.
 #[derive(Clone, Debug)]
 pub struct Unit {
-    /// Number of its medium in the order of SETUP.
-    pub stream: usize,
     /// When it was captured, from the extension of its first packet.
     pub at: Utc,
     /// C
@@ -225,7 +223,7 @@ impl Client {
                 // Sender reports.
                 continue;
             };
-            if let Some(unit) = self.streams[n].packet(n, &packet) {
+            if let Some(unit) = self.streams[n].packet(&packet) {
                 let video = self.streams[n].video;
                 self.last = Some(unit.at);
                 let end = last(&unit, video);
@@ -311,7 +309,7 @@ impl Client {
 
 impl Stream {
     /// Takes an RTP packet; gives an access unit with its last one.
-    fn packet(&mut self, stream: usize, packet: &[u8]) -> Option<Unit> {
+    fn packet(&mut self, packet: &[u8]) -> Option<Unit> {
         let two = |at: usize| u16::from_be_bytes([packet[at], packet[at + 1]]);
         let four = |at: usize| u32::from_be_bytes(packet[at..at + 4].try_into().unwrap());
         // R8.T-10
@@ -333,7 +331,6 @@ impl Stream {
             // R8.3-5, R8.3-11
             assert_eq!((flags & 0x0F, two(26)), (0, 0), "must be zero");
             self.open = Some(Unit {
-                stream,
                 at: Utc::from_micros(seconds * 1_000_000 + micros as i64),
                 clean: flags & 0x80 != 0,
                 end_of_section: flags & 0x40 != 0,

@@ -23,7 +23,10 @@ async fn client() -> Client {
 }
 
 fn text(e: &Element, path: &[&str]) -> String {
-    e.path(ns::TT, path).unwrap_or_else(|| panic!("no {path:?} in {}", e.to_xml())).raw_text().into()
+    e.path(ns::TT, path)
+        .unwrap_or_else(|| panic!("no {path:?} in {}", e.to_xml()))
+        .raw_text()
+        .into()
 }
 
 /// The element under another name of another namespace.

@@ -216,8 +216,7 @@ async fn a_connection_for_somebody_else_is_handed_over_whole() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
-    let task =
-        tokio::spawn(Arc::new(server).serve(listener, None, async { drop(stopped.await) }));
+    let task = tokio::spawn(Arc::new(server).serve(listener, None, async { drop(stopped.await) }));
     let running = Running { address, stop, task };
     // Byte by byte: neither it nor a service loses any.
     let mut tunnel = running.connect().await;
