@@ -195,21 +195,6 @@ fn last_autumn(zone: &str) -> Utc {
     clock.breaks(year).into_iter().rev().find(back).unwrap()
 }
 
-/// A rule by which summer time ends at that instant on a clock that is right: what a recorder with
-/// a rule of its own believes.
-fn rule_ending_at(end: Utc) -> String {
-    let ahead_s = 2 * 3_600;
-    let local = ZoneRule::fixed(ahead_s).unwrap().civil(end);
-    let (_, month, day) = local.date();
-    let since_1970 = local.micros_as_if_utc().div_euclid(DAY_US);
-    let weekday = (since_1970 + 4).rem_euclid(7);
-    let week = (day - 1) / 7 + 1;
-    let time = local.micros_as_if_utc().rem_euclid(DAY_US) / SECOND_US;
-    let (h, m, s) = (time / 3_600, time / 60 % 60, time % 60);
-    let begin = (month + 5) % 12 + 1;
-    format!("CET-1CEST,M{begin}.5.0,M{month}.{week}.{weekday}/{h}:{m:02}:{s:02}")
-}
-
 #[test]
 fn through_the_doubled_hour_of_last_autumn() {
     let change = last_autumn("Europe/Bratislava");
@@ -218,21 +203,6 @@ fn through_the_doubled_hour_of_last_autumn() {
     let at = |s: i64| change.plus_us(s * SECOND_US).to_string();
     let stretches = [(at(-2_400), at(-2_340)), (at(-200), at(-60)), (at(1_200), at(1_260))];
     plays_both_ways(&scenario("Europe/Bratislava", 0.0, &stretches));
-}
-
-#[test]
-fn through_a_doubled_hour_on_a_drifting_clock_with_a_rule_of_its_own() {
-    let change =
-        Utc::from_secs(SystemClock.utc().plus_us(-40 * 60 * SECOND_US).micros() / SECOND_US);
-    let at = |s: i64| change.plus_us(s * SECOND_US).to_string();
-    let stretches = [(at(-1_800), at(-1_740)), (at(-200), at(-60)), (at(1_500), at(1_560))];
-    let text = scenario(&rule_ending_at(change), DRIFT_PPM, &stretches);
-    let recorder = Recorder::start(&text);
-    let goes_back = change.plus_us(-137_400_000);
-    let shown = |t: Utc| recorder.recorder().label(t).micros_as_if_utc();
-    assert!(shown(goes_back.plus_us(60 * SECOND_US)) < shown(goes_back.plus_us(-60 * SECOND_US)));
-    drop(recorder);
-    plays_both_ways(&text);
 }
 
 #[test]

@@ -95,48 +95,6 @@ fn footage_that_was_stored_plays_without_the_recorder() {
 }
 
 #[test]
-fn transfers_that_break_are_taken_up_again() {
-    let recorder = Recorder::start(YARD);
-    let site = Site::new(&recorder);
-    site.sync();
-    let mut gateway = site.serve();
-    // A transfer ends in the middle of its program stream, connection and all.
-    recorder.control.change(|f| f.truncate_after_bytes = Some(300_000));
-    plays(&gateway, &recorder, 0);
-    recorder.control.change(|f| {
-        *f = Faults { drop_after_headers_every: 2, ..Faults::default() };
-    });
-    plays(&gateway, &recorder, 100);
-    assert!(gateway.alive());
-    recorder.control.change(|f| *f = Faults::default());
-    plays(&gateway, &recorder, 200);
-    eventually("no session is left", || {
-        (recorder.counters.read().playback_open == 0).then_some(())
-    });
-    gateway.stop();
-}
-
-#[test]
-fn a_transfer_that_stalls_is_given_up_and_taken_up_again() {
-    let recorder = Recorder::start(YARD);
-    let site = Site::new(&recorder);
-    site.sync();
-    let gateway = site.serve();
-    recorder.control.change(|f| f.stall_after_bytes = Some(200_000));
-    let url = gateway.replay(&format!("{DEVICE}-1"));
-    let mut client = Client::ready(&url, false);
-    client.play(&[("Range", "npt=0-20"), ("Rate-Control", "no")]);
-    client.until(|u, video| video && u.clean);
-    drop(client);
-    recorder.control.change(|f| *f = Faults::default());
-    plays(&gateway, &recorder, 60);
-    gateway.stop();
-    eventually("no session is left", || {
-        (recorder.counters.read().playback_open == 0).then_some(())
-    });
-}
-
-#[test]
 fn a_corrupt_index_is_rebuilt_and_footage_is_kept() {
     let recorder = Recorder::start(YARD);
     let site = Site::new(&recorder);

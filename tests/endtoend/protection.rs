@@ -121,10 +121,12 @@ fn ten_viewers_of_one_minute_cost_one_transfer() {
         after.playback_started - before.playback_started,
         after.playback_max,
     );
-    // Reading ahead may already fetch what follows the minute, over the same or one more session.
+    // One session each, one after the other: DESCRIBE looks for parameter sets in the newest footage,
+    // the minute may lie across a border of what is fetched at once, and what follows it is read
+    // ahead.
     let bytes = after.footage_bytes_sent - before.footage_bytes_sent;
     let once: usize = seen[0].iter().map(|(_, bytes)| bytes).sum();
-    assert!(figures.1 <= 3 && figures.2 <= 2, "{figures:?}");
+    assert!(figures.1 <= 4 && figures.2 <= 2, "{figures:?}");
     assert!(bytes < 4 * once as u64, "{bytes} bytes for {once} watched ten times");
     gateway.stop();
 }
