@@ -4,8 +4,7 @@
 //! that machines read; nothing on the way but the encoder of the picture knows it.
 
 use dvrgate_model::ports::Clock as _;
-use dvrgate_model::{Direction, Utc, UtcRange, ZoneRule};
-use dvrgate_testkit::DeviceClock;
+use dvrgate_model::{Direction, Utc};
 use dvrgate_testkit::clock::SystemClock;
 
 use crate::pictures::{self, SIZE};
@@ -19,7 +18,6 @@ const FRAME_US: i64 = 80_000;
 const DRIFT_PPM: f64 = 6.0;
 const SECOND_US: i64 = 1_000_000;
 const HOUR_US: i64 = 3_600 * SECOND_US;
-const DAY_US: i64 = 24 * HOUR_US;
 
 /// A recorder 137 s ahead, with these stretches of one channel.
 fn scenario(zone: &str, drift_ppm: f64, stretches: &[(String, String)]) -> String {
@@ -183,26 +181,6 @@ fn across_midnight_of_a_drifting_clock() {
     assert!(before.contains("23:59:5") && after.contains("00:00:0"), "{before} {after}");
     drop(recorder);
     plays_both_ways(&text);
-}
-
-/// The instant at which that zone last went back by an hour.
-fn last_autumn(zone: &str) -> Utc {
-    let zone = ZoneRule::iana(zone).unwrap();
-    let now = SystemClock.utc();
-    let clock = DeviceClock::exact(zone.clone());
-    let year = UtcRange::clamped(now.plus_us(-380 * DAY_US), now.plus_us(-HOUR_US));
-    let back = |t: &Utc| zone.offset_secs(*t) < zone.offset_secs(t.plus_us(-SECOND_US));
-    clock.breaks(year).into_iter().rev().find(back).unwrap()
-}
-
-#[test]
-fn through_the_doubled_hour_of_last_autumn() {
-    let change = last_autumn("Europe/Bratislava");
-    // The recorder is fast, so it goes back early. Both passes of the doubled hour and the change
-    // itself are recorded.
-    let at = |s: i64| change.plus_us(s * SECOND_US).to_string();
-    let stretches = [(at(-2_400), at(-2_340)), (at(-200), at(-60)), (at(1_200), at(1_260))];
-    plays_both_ways(&scenario("Europe/Bratislava", 0.0, &stretches));
 }
 
 #[test]
