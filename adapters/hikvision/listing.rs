@@ -26,7 +26,7 @@ impl Hikvision {
         let empty = Page { items: Vec::new(), next: None, capped: false };
         let g = self.generation(cx).await?;
         let now = self.now(cx).await?;
-        let latest = now.listing.plus_us(FUTURE_US + now.went_back_us);
+        let latest = now.listing.plus_us(FUTURE_US);
         let window = query.window;
         if window.start >= latest || window.is_empty() {
             return Ok(empty);
