@@ -4,6 +4,7 @@
 //! breaks a bound of the standard.
 
 use super::bits::{BitReader, reduce, unescape};
+use super::vui;
 
 /// `nal_unit_type` values that matter here (table 7-1).
 pub mod nal {
@@ -163,23 +164,7 @@ impl Sps {
     }
 
     fn read_vui(&mut self, r: &mut BitReader<'_>) -> Option<()> {
-        const EXTENDED_SAR: u32 = 255;
-        if r.flag()? && r.bits(8)? == EXTENDED_SAR {
-            r.skip(32)?;
-        }
-        if r.flag()? {
-            r.skip(1)?;
-        }
-        if r.flag()? {
-            r.skip(4)?;
-            if r.flag()? {
-                r.skip(24)?;
-            }
-        }
-        if r.flag()? {
-            r.ue()?;
-            r.ue()?;
-        }
+        vui::skip_description(r)?;
         if r.flag()? {
             let (tick, scale) = (u64::from(r.bits(32)?), u64::from(r.bits(32)?));
             r.flag()?;

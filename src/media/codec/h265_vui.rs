@@ -1,6 +1,7 @@
 //! The way to the frame rate in an H.265 sequence parameter set (ISO/IEC 23008-2 7.3.2.2.1, E.2.1).
 
 use super::bits::{BitReader, reduce};
+use super::vui;
 
 const MAX_SHORT_TERM_SETS: u32 = 64;
 const MAX_DPB: u32 = 16;
@@ -35,23 +36,7 @@ pub(super) fn frame_rate(r: &mut BitReader<'_>, poc_bits: u32) -> Option<(u32, u
 }
 
 fn vui_timing(r: &mut BitReader<'_>) -> Option<(u32, u32)> {
-    const EXTENDED_SAR: u32 = 255;
-    if r.flag()? && r.bits(8)? == EXTENDED_SAR {
-        r.skip(32)?;
-    }
-    if r.flag()? {
-        r.skip(1)?;
-    }
-    if r.flag()? {
-        r.skip(4)?;
-        if r.flag()? {
-            r.skip(24)?;
-        }
-    }
-    if r.flag()? {
-        r.ue()?;
-        r.ue()?;
-    }
+    vui::skip_description(r)?;
     r.skip(3)?; // neutral chroma, field sequence, frame and field information
     if r.flag()? {
         for _ in 0..4 {

@@ -15,6 +15,7 @@ pub mod rfc6381;
 mod sets;
 #[cfg(test)]
 pub(crate) mod tests;
+mod vui;
 
 use dvrgate_model::Codec;
 
