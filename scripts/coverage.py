@@ -10,7 +10,7 @@ import re
 import sys
 
 root = pathlib.Path(__file__).resolve().parent.parent
-ID = re.compile(r"\bR(?:H|A|B)?[0-9]*(?:\.[0-9]+)*x?-[0-9]+\b")
+ID = re.compile(r"\bR(?:H|A|B)?[0-9]*(?:\.[0-9]+)*(?:\.T)?x?-[0-9]+\b")
 
 clauses: dict[str, list[str]] = {}
 clause = ""
