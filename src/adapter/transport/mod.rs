@@ -15,7 +15,7 @@ use std::fmt::Debug;
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
 use bytes::Bytes;
-use dvrgate_model::Result;
+use dvrgate_model::{Result, Utc};
 use futures::future::BoxFuture;
 
 use crate::Cx;
@@ -112,6 +112,11 @@ pub struct HttpReply {
     pub headers: http::HeaderMap,
     /// Body.
     pub body: Bytes,
+    /// Ours, just before the request that was answered went out: after the waits for the rate, the
+    /// connection and the log-in.
+    pub sent: Utc,
+    /// Ours, just after the head of the answer came.
+    pub answered: Utc,
 }
 
 /// An answer whose body is still coming. Dropping it closes the connection.

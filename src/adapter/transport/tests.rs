@@ -392,10 +392,16 @@ async fn requests_keep_to_the_rate() {
     let limits = DeviceLimits { requests_per_second: 50.0, ..LIMITS };
     let http = HyperTransports::new(&settings(port, "right"), &limits).unwrap();
     let calls = (0..6).map(|_| http.http(&cx, HttpRequest::get("/")));
-    assert!(futures::future::join_all(calls).await.iter().all(Result::is_ok));
+    let replies: Vec<_> =
+        futures::future::join_all(calls).await.into_iter().map(Result::unwrap).collect();
     let times = server.counts.times.lock();
     let spread = *times.iter().max().unwrap() - *times.iter().min().unwrap();
     assert!(spread >= Duration::from_millis(90), "{spread:?} for six requests at 50 a second");
+    // What is said of an exchange leaves the wait for its turn out.
+    assert!(replies.iter().all(|r| r.sent <= r.answered));
+    let sent = || replies.iter().map(|r| r.sent);
+    let spread_us = sent().max().unwrap().since_us(sent().min().unwrap());
+    assert!(spread_us >= 90_000, "sent within {spread_us} us");
 }
 
 #[tokio::test]

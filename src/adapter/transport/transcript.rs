@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use bytes::Bytes;
-use dvrgate_model::{Error, ErrorKind, Result};
+use dvrgate_model::{Error, ErrorKind, Result, Utc};
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -31,7 +31,10 @@ impl Exchange {
 
     /// That status and body.
     pub fn status(method: Method, path: &str, status: StatusCode, body: impl Into<Bytes>) -> Self {
-        let answer = Ok(HttpReply { status, headers: HeaderMap::new(), body: body.into() });
+        // When, is known once it is asked.
+        let (sent, answered) = (Utc::MIN, Utc::MIN);
+        let answer =
+            Ok(HttpReply { status, headers: HeaderMap::new(), body: body.into(), sent, answered });
         Self { method, path: path.to_owned(), answer }
     }
 
@@ -85,7 +88,7 @@ impl Transcript {
         self.script.lock().len()
     }
 
-    fn answer(&self, request: HttpRequest) -> Result<HttpReply> {
+    fn answer(&self, cx: &Cx, request: HttpRequest) -> Result<HttpReply> {
         let next = self.script.lock().pop_front();
         let got = format!("{} {}", request.method, request.path);
         let max_reply_bytes = request.max_reply_bytes;
@@ -98,6 +101,8 @@ impl Transcript {
             return Err(Error::internal(format!("the transcript has {want}, not {got}")));
         }
         let reply = expected.answer?;
+        let now = cx.clock.utc();
+        let reply = HttpReply { sent: now, answered: now, ..reply };
         if reply.status == StatusCode::UNAUTHORIZED {
             return Err(self.logins.latch("the recorder refused the credentials"));
         }
@@ -109,19 +114,19 @@ impl Transcript {
 }
 
 impl Transports for Transcript {
-    fn http<'a>(&'a self, _cx: &'a Cx, request: HttpRequest) -> BoxFuture<'a, Result<HttpReply>> {
-        Box::pin(async move { self.answer(request) })
+    fn http<'a>(&'a self, cx: &'a Cx, request: HttpRequest) -> BoxFuture<'a, Result<HttpReply>> {
+        Box::pin(async move { self.answer(cx, request) })
     }
 
     /// The body comes in pieces of a size that suits no parser.
     fn http_stream<'a>(
         &'a self,
-        _cx: &'a Cx,
+        cx: &'a Cx,
         request: HttpRequest,
     ) -> BoxFuture<'a, Result<HttpStream>> {
         Box::pin(async move {
             let request = HttpRequest { max_reply_bytes: usize::MAX, ..request };
-            let HttpReply { status, headers, mut body } = self.answer(request)?;
+            let HttpReply { status, headers, mut body, .. } = self.answer(cx, request)?;
             let mut pieces = Vec::new();
             while !body.is_empty() {
                 pieces.push(Ok(body.split_to(body.len().min(PIECE_BYTES))));
