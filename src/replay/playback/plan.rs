@@ -1,6 +1,7 @@
 //! From the headers of a PLAY to a plan (R8.5; ONVIF Streaming 6.5).
 
 use dvrgate_footage::{FrameFilter, PlayPlan};
+use dvrgate_model::time::epoch;
 use dvrgate_model::{Direction, Error, RecordingToken, Result, Utc, UtcRange};
 use dvrgate_rtsp::headers::{Frames, Npt, Range, RateControl};
 use dvrgate_rtsp::server::PlayRequest;
@@ -13,6 +14,11 @@ pub enum Pace {
     /// This many recorded seconds a second.
     Times(f64),
 }
+
+/// Recorded seconds a second up to which all pictures are sent where the client did not say which.
+const ALL_PICTURES_UP_TO: f64 = 4.0;
+/// Beyond it, intra pictures of which at most this many are shown a second.
+const THINNED_PICTURES_A_SECOND: f64 = 12.0;
 
 /// What will be played.
 #[derive(Clone, Debug)]
@@ -64,7 +70,7 @@ pub fn plan(
         from,
         until,
         direction,
-        frames: filter(request.frames),
+        frames: filter(request.frames, pace),
         follow_live: direction == Direction::Forward,
         discontinuity: request.discontinuity,
     };
@@ -85,18 +91,34 @@ fn bounds(request: &PlayRequest, direction: Direction, data: UtcRange) -> (Utc, 
             let from = match r.start {
                 None => first,
                 Some(Npt::Now) => data.end(),
-                Some(Npt::At(us)) => data.start().plus_us(us),
+                Some(Npt::At(us)) => normal(data.start(), us),
             };
-            (from, r.end_us.map(|us| data.start().plus_us(us)))
+            (from, r.end_us.map(|us| normal(data.start(), us)))
         }
     }
 }
 
-fn filter(frames: Frames) -> FrameFilter {
+/// The instant of a normal play time. Some players (GStreamer outside of its ONVIF mode) take the
+/// absolute range of the description for seconds since 1900, and ask in those; no recording is so
+/// long that it could mean anything else.
+fn normal(start: Utc, us: i64) -> Utc {
+    const UNIX_US: i64 = epoch::NTP_TO_UNIX_SECS * 1_000_000;
+    if us >= UNIX_US { Utc::from_micros(us - UNIX_US) } else { start.plus_us(us) }
+}
+
+/// RFC 2326 12.34 lets a server leave out pictures to come near to a scale. Who says which pictures
+/// it wants gets those (R8.5.4-3).
+fn filter(frames: Option<Frames>, pace: Pace) -> FrameFilter {
     match frames {
-        Frames::All => FrameFilter::All,
-        Frames::Predicted => FrameFilter::Predicted,
-        Frames::Intra { interval_ms } => {
+        None => match pace {
+            Pace::Times(n) if n > ALL_PICTURES_UP_TO => FrameFilter::Intra {
+                min_interval_us: (n * 1_000_000.0 / THINNED_PICTURES_A_SECOND) as i64,
+            },
+            _ => FrameFilter::All,
+        },
+        Some(Frames::All) => FrameFilter::All,
+        Some(Frames::Predicted) => FrameFilter::Predicted,
+        Some(Frames::Intra { interval_ms }) => {
             FrameFilter::Intra { min_interval_us: i64::from(interval_ms) * 1000 }
         }
     }
@@ -122,7 +144,7 @@ mod tests {
             scale,
             speed: None,
             rate_control,
-            frames: Frames::All,
+            frames: None,
             discontinuity: false,
         }
     }
@@ -147,9 +169,12 @@ mod tests {
             ("0.000-", None, 0, None),
             ("npt=5-7", None, 5, Some(7)),
             ("npt=now-", None, 100, None),
+            // Seconds since 1900: what GStreamer makes of `a=range:clock=`.
+            ("npt=2209988810.500000-2209988820", None, 10, Some(20)),
         ] {
             let play = ask(range, scale, RateControl::Server).unwrap();
-            assert_eq!(play.plan.from, at(from), "{range}");
+            let half_us = if range.contains(".5") { 500_000 } else { 0 };
+            assert_eq!(play.plan.from, at(from).plus_us(half_us), "{range}");
             assert_eq!(play.plan.until, until.map(at), "{range}");
         }
     }
@@ -172,6 +197,31 @@ mod tests {
         assert_eq!((play.pace, play.scale), (Pace::Free, -1.0));
         assert_eq!(play.plan.direction, Direction::Reverse);
         assert_eq!(ask("", Some(4.0), RateControl::Server).unwrap().pace, Pace::Times(4.0));
+    }
+
+    /// R8.5.4-3, R8.5.1-5: fast forward shows intra pictures, unless the client says what it wants.
+    #[test]
+    fn fast_playback_is_thinned() {
+        let intra = |us| FrameFilter::Intra { min_interval_us: us };
+        for (scale, frames, expected) in [
+            (1.0, None, FrameFilter::All),
+            (4.0, None, FrameFilter::All),
+            (-4.0, None, FrameFilter::All),
+            (0.25, None, FrameFilter::All),
+            (12.0, None, intra(1_000_000)),
+            (-60.0, None, intra(5_000_000)),
+            (60.0, Some(Frames::All), FrameFilter::All),
+            (60.0, Some(Frames::Intra { interval_ms: 500 }), intra(500_000)),
+        ] {
+            let mut request = request("", Some(scale), RateControl::Server);
+            request.frames = frames;
+            let play = plan(&request, &"r".into(), None).unwrap();
+            assert_eq!((play.plan.frames, play.scale), (expected, scale));
+        }
+        // Without rate control nothing is.
+        let mut request = request("", Some(-1.0), RateControl::Client);
+        request.speed = Some(100.0);
+        assert_eq!(plan(&request, &"r".into(), None).unwrap().plan.frames, FrameFilter::All);
     }
 
     /// R8.5.2-7

@@ -133,8 +133,8 @@ fn npt(value: &str) -> Result<NptRange, BadHeader> {
 
 /// `SS[.f]` or `HH:MM:SS[.f]`.
 fn npt_time(text: &str) -> Result<i64, BadHeader> {
-    /// A century.
-    const MAX_SECS: u64 = 100 * 366 * 86_400;
+    /// As seconds since 1900 until the year 2172, which some players mean by it.
+    const MAX_SECS: u64 = 1 << 33;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let mut secs = 0u64;
     let mut parts = 0;

@@ -14,4 +14,4 @@ pub use extension::{
 };
 pub use header::{Header, Packet, PacketError};
 pub use packets::{Entry, Packets, Target};
-pub use rtcp::{Rtcp, SenderReport, compound as rtcp_compound, write_bye, write_sender_report};
+pub use rtcp::{Rtcp, SenderReport, compound as rtcp_compound, write_goodbye, write_sender_report};

@@ -31,10 +31,14 @@ pub fn write_sender_report(out: &mut Vec<u8>, report: &SenderReport, cname: &str
     for word in [report.ssrc, secs, fraction, report.timestamp, report.packets, report.bytes] {
         out.extend_from_slice(&word.to_be_bytes());
     }
+    write_cname(out, report.ssrc, cname);
+}
+
+fn write_cname(out: &mut Vec<u8>, ssrc: u32, cname: &str) {
     let name = &cname.as_bytes()[..cname.len().min(255)];
     let start = out.len();
     out.extend_from_slice(&[0x81, SOURCE_DESCRIPTION, 0, 0]);
-    out.extend_from_slice(&report.ssrc.to_be_bytes());
+    out.extend_from_slice(&ssrc.to_be_bytes());
     out.extend_from_slice(&[CNAME, name.len() as u8]);
     out.extend_from_slice(name);
     out.push(0);
@@ -45,8 +49,12 @@ pub fn write_sender_report(out: &mut Vec<u8>, report: &SenderReport, cname: &str
     out[start + 2..start + 4].copy_from_slice(&words.to_be_bytes());
 }
 
-/// Appends a goodbye (RFC 3550 6.6).
-pub fn write_bye(out: &mut Vec<u8>, ssrc: u32) {
+/// Appends a compound packet that says goodbye (RFC 3550 6.6). A compound begins with a report; this
+/// one is of a receiver of nothing, since one of a sender would need a time (R8.11-2).
+pub fn write_goodbye(out: &mut Vec<u8>, ssrc: u32, cname: &str) {
+    out.extend_from_slice(&[0x80, RECEIVER_REPORT, 0, 1]);
+    out.extend_from_slice(&ssrc.to_be_bytes());
+    write_cname(out, ssrc, cname);
     out.extend_from_slice(&[0x81, BYE, 0, 1]);
     out.extend_from_slice(&ssrc.to_be_bytes());
 }
@@ -116,15 +124,17 @@ mod tests {
         };
         let mut wire = Vec::new();
         write_sender_report(&mut wire, &report, "dvrgate");
-        write_bye(&mut wire, 5);
+        let whole = wire.len();
+        write_goodbye(&mut wire, 5, "dvrgate");
         let read = compound(&wire).unwrap();
-        assert_eq!(
-            read,
-            [Rtcp::SenderReport(report), Rtcp::Other(SOURCE_DESCRIPTION), Rtcp::Bye { ssrc: 5 }]
-        );
-        let whole = [28, wire.len() - 8, wire.len()];
+        let named = Rtcp::Other(SOURCE_DESCRIPTION);
+        let empty = Rtcp::ReceiverReport { ssrc: 5 };
+        assert_eq!(read, [Rtcp::SenderReport(report), named, empty, named, Rtcp::Bye { ssrc: 5 }]);
+        let (report, description, bye) = (28, whole - 28, 8);
+        let ends = [report, whole, whole + 8, whole + 8 + description, wire.len()];
+        assert_eq!(wire.len(), whole + 8 + description + bye);
         for end in 0..=wire.len() {
-            assert_eq!(compound(&wire[..end]).is_some(), whole.contains(&end), "{end}");
+            assert_eq!(compound(&wire[..end]).is_some(), ends.contains(&end), "{end}");
         }
     }
 

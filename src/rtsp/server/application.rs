@@ -72,8 +72,8 @@ pub struct PlayRequest {
     pub speed: Option<f64>,
     /// Who sets the pace.
     pub rate_control: RateControl,
-    /// Which units.
-    pub frames: Frames,
+    /// Which units; `None` where the client did not say.
+    pub frames: Option<Frames>,
     /// What is sent does not follow what was sent before: D on the first unit.
     pub discontinuity: bool,
 }

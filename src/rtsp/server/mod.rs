@@ -10,13 +10,16 @@
 //! ```
 //!
 //! Choices where the standards leave one: a session belongs to its connection and ends with it; one
-//! session at a time per connection; PLAY with a Range on a playing session is a seek whether it
-//! says Immediate or not; footage never waits longer than it was recorded, gaps are skipped.
+//! session at a time per connection; a PLAY that arrives during a closed range waits for its end
+//! unless it says Immediate, during an open one it is a seek; footage never waits longer than it was
+//! recorded, gaps are skipped.
 
 mod application;
 mod connection;
+mod dispatch;
 mod playback;
 mod pump;
+mod queue;
 mod session;
 mod setup;
 #[cfg(test)]

@@ -1,8 +1,9 @@
-//! PLAY and PAUSE (ONVIF Streaming 6.5, 6.9; IEC 62676-2-32 clauses 8.5 and 8.10).
+//! PLAY (ONVIF Streaming 6.5; IEC 62676-2-32 clause 8.5).
 
 use dvrgate_model::Utc;
 
-use super::connection::{Connection, Handled, Refused, Waiting, Want};
+use super::connection::{Connection, Waiting, Want};
+use super::dispatch::{Handled, Refused};
 use super::session::{Play, PlayOptions, Session};
 use super::uri::Uri;
 use super::{Now, PlayMedia, PlayRequest, Playing};
@@ -17,12 +18,15 @@ use crate::message::{Request, Status};
 pub(super) struct PlayWaiting {
     pub request: Request,
     pub options: PlayOptions,
+    /// It waited for the one before it and was answered then; and where it is to pause.
+    pub queued: Option<Option<Utc>>,
 }
 
 /// The headers of a PLAY.
-struct PlayHeaders {
-    range: Option<Range>,
-    options: PlayOptions,
+#[derive(Clone, Debug)]
+pub(super) struct PlayHeaders {
+    pub range: Option<Range>,
+    pub options: PlayOptions,
     /// Scale, Speed, Rate-Control or Frames is there.
     explicit: bool,
     immediate: bool,
@@ -51,7 +55,7 @@ impl PlayHeaders {
                 scale: scale.map(|s| s.0),
                 speed: speed.map(|s| s.0),
                 rate_control: rate_control.unwrap_or_default(),
-                frames: frames.unwrap_or_default(),
+                frames,
             },
             immediate: immediate.is_some_and(|i| i.0),
         })
@@ -67,28 +71,43 @@ impl Connection {
         if headers.options.rate_control == RateControl::Client && scale.abs() != 1.0 {
             return Err(Status::HEADER_NOT_VALID.into());
         }
-        let (described, session) = (self.described.as_ref(), self.session.as_mut());
-        let session = session.ok_or(Status::SESSION_NOT_FOUND)?;
-        let cseq = cseq_byte(request);
+        let session = self.session.as_mut().ok_or(Status::SESSION_NOT_FOUND)?;
+        if headers.range.is_some() && !headers.immediate && session.is_occupied() {
+            return self.enqueue(request, headers);
+        }
         let going_on = session.play.as_mut().filter(|p| {
             let same = !headers.explicit || p.options == headers.options;
-            headers.range.is_none() && !headers.immediate && same && !p.ended
+            headers.range.is_none() && !headers.immediate && same && p.can_go_on()
         });
         if let Some(play) = going_on {
             // R8.5.2-7: exactly at the unit that comes next, nothing is sent twice.
             play.resume(now.instant);
-            play.cseq = cseq;
-            let (position, end, scale) = (play.position(), play.end, play.scale);
-            let times: Vec<_> = session.streams.iter().map(|s| (s.media, None)).collect();
-            let times = times.into_iter().map(|(media, none)| {
-                let pending = session.play.as_ref().and_then(|p| p.pending.as_ref());
-                (media, pending.filter(|u| u.media == media).map(|u| u.rtp_time).or(none))
-            });
-            let times: Vec<_> = times.collect();
-            self.reply_play(request, position, end, scale, &times);
+            play.cseq = cseq_byte(request);
+            let range = ClockRange { start: play.position(), end: play.end };
+            let scale = play.scale;
+            let pending = play.pending.as_ref().map(|u| (u.media, Some(u.rtp_time)));
+            self.reply_play(
+                request,
+                range.start.map(|_| Range::Clock(range)),
+                scale,
+                pending.as_slice(),
+            );
             return Ok(());
         }
-        let tracks = described.map(|(_, p)| p.media.as_slice()).unwrap_or_default();
+        session.queue.clear();
+        self.ask_play(request.clone(), headers, None);
+        Ok(())
+    }
+
+    /// Asks the application. `queued`: see [`PlayWaiting`].
+    pub(super) fn ask_play(
+        &mut self,
+        request: Request,
+        headers: PlayHeaders,
+        queued: Option<Option<Utc>>,
+    ) {
+        let Some(session) = &self.session else { return };
+        let tracks = self.described.as_ref().map(|(_, p)| p.media.as_slice()).unwrap_or_default();
         let media = session.streams.iter().filter_map(|s| {
             let track = tracks.get(s.media)?.track.clone();
             Some(PlayMedia { index: s.media, track, base: s.base, next: s.next })
@@ -105,12 +124,9 @@ impl Connection {
             frames: headers.options.frames,
             discontinuity: headers.immediate || session.sent,
         };
-        self.waiting = Some(Waiting::Play(Box::new(PlayWaiting {
-            request: request.clone(),
-            options: headers.options,
-        })));
+        let options = headers.options;
+        self.waiting = Some(Waiting::Play(Box::new(PlayWaiting { request, options, queued })));
         self.wants.push_back(Want::Play(play));
-        Ok(())
     }
 
     pub(super) fn started(&mut self, waiting: PlayWaiting, playing: &Playing, now: Now) {
@@ -131,23 +147,28 @@ impl Connection {
             end: playing.end,
             epoch: now.instant,
             paused: None,
-            pause_at: None,
+            pause_at: waiting.queued.flatten(),
+            back_to: None,
             pending: None,
             ended: false,
             last: None,
             start: playing.start,
         });
         tracing::info!(session = session.id, start = ?playing.start, scale = playing.scale, "playing");
+        if waiting.queued.is_some() {
+            return;
+        }
         let times: Vec<_> = playing.rtp_times.iter().map(|(m, t)| (*m, Some(*t))).collect();
-        self.reply_play(&waiting.request, playing.start, playing.end, playing.scale, &times);
+        let range = ClockRange { start: playing.start, end: playing.end };
+        let range = range.start.map(|_| Range::Clock(range));
+        self.reply_play(&waiting.request, range, playing.scale, &times);
     }
 
-    /// R8.5.1-6, R8.5.1-7
-    fn reply_play(
+    /// R8.5.1-5, R8.5.1-6, R8.5.1-7
+    pub(super) fn reply_play(
         &mut self,
         request: &Request,
-        start: Option<Utc>,
-        end: Option<Utc>,
+        range: Option<Range>,
         scale: f64,
         times: &[(usize, Option<u32>)],
     ) {
@@ -155,13 +176,17 @@ impl Connection {
         let rtp_info = rtp_info(session, times);
         let asked = |name| request.fields.get(name).map(str::to_owned);
         let (asked_scale, rate_control) = (asked("Scale"), asked("Rate-Control"));
+        let speed = asked("Speed");
         self.reply(request, |r| {
-            if start.is_some() {
-                r.fields.push("Range", ClockRange { start, end });
+            if let Some(range) = range {
+                r.fields.push("Range", range);
             }
             r.fields.push("RTP-Info", rtp_info);
             if asked_scale.is_some() {
                 r.fields.push("Scale", Scale(scale));
+            }
+            if let Some(speed) = speed {
+                r.fields.push("Speed", speed);
             }
             if let Some(rate_control) = rate_control {
                 r.fields.push("Rate-Control", rate_control);
@@ -169,31 +194,8 @@ impl Connection {
         });
     }
 
-    pub(super) fn pause(&mut self, request: &Request, now: Now) -> Handled {
-        self.check_aggregate(request)?;
-        let range: Option<Range> = request.fields.get("Range").map(str::parse).transpose()?;
-        let play = self.session.as_mut().and_then(|s| s.play.as_mut());
-        let play = play.ok_or(Status::METHOD_NOT_VALID)?;
-        match range {
-            None => {
-                play.paused.get_or_insert(now.instant);
-                play.pause_at = None;
-            }
-            // R8.10-6: goes on until then.
-            Some(Range::Clock(ClockRange { start: Some(at), .. })) => play.pause_at = Some(at),
-            Some(_) => return Err(Status::INVALID_RANGE.into()),
-        }
-        let position = range.is_none().then(|| play.position()).flatten();
-        self.reply(request, |r| {
-            if position.is_some() {
-                r.fields.push("Range", ClockRange { start: position, end: None });
-            }
-        });
-        Ok(())
-    }
-
     /// R8.1-6: the URL of the presentation; that of a track only where it is the only one.
-    fn check_aggregate(&self, request: &Request) -> Result<(), Refused> {
+    pub(super) fn check_aggregate(&self, request: &Request) -> Result<(), Refused> {
         let session = self.session.as_ref().ok_or(Status::SESSION_NOT_FOUND)?;
         let uri = Uri::parse(&request.uri).ok_or(Status::NOT_FOUND)?;
         if uri.path == session.path {

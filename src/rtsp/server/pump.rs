@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::session::Session;
 use super::{Now, TICK};
 use crate::headers::{Lower, RateControl};
 use crate::rtp::packetize::AccessUnit;
-use crate::rtp::{Packets, SenderReport, Target, write_sender_report};
+use crate::rtp::{Packets, SenderReport, Target, write_goodbye, write_sender_report};
 
 /// Playback that is later than this does not catch up.
 const MAX_LATE: Duration = Duration::from_secs(1);
@@ -72,6 +74,18 @@ impl Session {
             };
             let target: Target = stream.rtcp;
             out.push(target, Default::default(), |head| write_sender_report(head, &report, cname));
+        }
+    }
+
+    /// A goodbye for every stream of which something was sent (RFC 3550 6.6).
+    pub(super) fn say_goodbye(&self, tcp: &mut Packets, udp: &mut Packets, cname: &str) {
+        for stream in self.streams.iter().filter(|s| s.packetizer.counts().0 > 0) {
+            let out = match stream.transport.lower {
+                Lower::Tcp => &mut *tcp,
+                Lower::Udp => &mut *udp,
+            };
+            let ssrc = stream.packetizer.ssrc();
+            out.push(stream.rtcp, Bytes::new(), |head| write_goodbye(head, ssrc, cname));
         }
     }
 

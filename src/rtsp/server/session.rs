@@ -1,11 +1,13 @@
 //! A session: its streams and what it plays.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use dvrgate_auth::Identity;
 use dvrgate_model::Utc;
 
 use super::Unit;
+use super::queue::Queued;
 use crate::headers::{Frames, RateControl, Transport};
 use crate::rtp::Target;
 use crate::rtp::packetize::Packetizer;
@@ -37,7 +39,8 @@ pub(super) struct PlayOptions {
     pub scale: Option<f64>,
     pub speed: Option<f64>,
     pub rate_control: RateControl,
-    pub frames: Frames,
+    /// `None`: the server may choose (R8.5.4-3 where it does not).
+    pub frames: Option<Frames>,
 }
 
 /// What is played.
@@ -55,6 +58,8 @@ pub(super) struct Play {
     pub paused: Option<Instant>,
     /// PAUSE with a Range: pause when this is reached.
     pub pause_at: Option<Utc>,
+    /// PAUSE with a Range that was passed already: where PLAY resumes.
+    pub back_to: Option<Utc>,
     /// The next unit, until it is due.
     pub pending: Option<Unit>,
     /// No more units come.
@@ -73,7 +78,19 @@ impl Play {
 
     /// Where playback stands: what comes next, or what was last.
     pub fn position(&self) -> Option<Utc> {
-        self.pending.as_ref().map(|u| u.replay.at).or(self.last).or(self.start)
+        let next = self.pending.as_ref().map(|u| u.replay.at);
+        self.back_to.or(next).or(self.last).or(self.start)
+    }
+
+    /// Whether a PLAY can simply take it up again.
+    pub fn can_go_on(&self) -> bool {
+        !self.ended && self.back_to.is_none()
+    }
+
+    /// Stops here.
+    pub fn pause(&mut self, now: Instant) {
+        self.paused.get_or_insert(now);
+        self.pause_at = None;
     }
 
     /// Goes on after a pause: time stood still for it.
@@ -111,6 +128,8 @@ pub(super) struct Session {
     pub timeout: Duration,
     pub streams: Vec<Stream>,
     pub play: Option<Play>,
+    /// PLAYs that wait for it to end.
+    pub queue: VecDeque<Queued>,
     /// Something was sent in it.
     pub sent: bool,
 }

@@ -1,8 +1,11 @@
 //! DESCRIBE and SETUP: what there is, and how it travels.
 
+use std::collections::VecDeque;
+
 use dvrgate_auth::Identity;
 
-use super::connection::{Connection, Handled, Refused, Waiting, Want};
+use super::connection::{Connection, Waiting, Want};
+use super::dispatch::{Handled, Refused};
 use super::session::{Session, Stream};
 use super::uri::{Uri, control};
 use super::{DescribeRequest, Presentation};
@@ -132,6 +135,7 @@ impl Connection {
             timeout: self.config.session_timeout.get(),
             streams: Vec::new(),
             play: None,
+            queue: VecDeque::new(),
             sent: false,
         });
         if session.stream_of(index).is_some() {

@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 use super::{frame, options, playing, sounds};
 use crate::client::{End, PlayOptions, Received};
 use crate::message::Method;
-use crate::rtp::write_bye;
+use crate::rtp::write_goodbye;
 
 #[tokio::test]
 async fn a_seek_drops_the_old_playback_and_keeps_all_of_the_new() {
@@ -62,7 +62,7 @@ async fn after_the_end_of_one_playback_another_can_start() {
     recorder.sound(1).await;
     for channel in [1, 3] {
         let mut bye = Vec::new();
-        write_bye(&mut bye, 9);
+        write_goodbye(&mut bye, 9, "peer");
         recorder.write(&frame(channel, &bye)).await;
     }
     assert_eq!(sounds(&mut client).await, [1]);
