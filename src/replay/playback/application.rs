@@ -15,6 +15,7 @@ use dvrgate_rtsp::server::{
     Application, DescribeRequest, Media, PlayMedia, PlayRequest, Playing, Presentation, Unit,
 };
 use futures::future::BoxFuture;
+use futures::stream::Fuse;
 use futures::{FutureExt as _, StreamExt as _, stream};
 use parking_lot::Mutex;
 
@@ -72,7 +73,7 @@ impl Application for Replay {
             let play = plan::plan(&request, &recording.token, recording.data())?;
             let (end, scale, from) = (play.plan.until, play.scale, play.plan.from);
             let free = play.pace == Pace::Free;
-            let deliveries = self.timeline.play(play.plan.clone());
+            let deliveries = self.timeline.play(play.plan.clone()).fuse();
             let mut show =
                 Show { deliveries, presenter: Presenter::new(&play), queue: VecDeque::new() };
             let direction = play.plan.direction;
@@ -192,7 +193,9 @@ fn rate_of(recording: &Recording, track: &TrackToken) -> u32 {
 
 /// A playback under way.
 struct Show {
-    deliveries: FrameStream,
+    /// Fused: the first group of a short range is only complete when the stream ended, and what is
+    /// sent afterwards asks again.
+    deliveries: Fuse<FrameStream>,
     presenter: Presenter,
     queue: VecDeque<Timed>,
 }

@@ -101,7 +101,8 @@ impl Timeline for Clips {
                 list.push(Ok(Delivery::Unit { frame: frame(*ms), marks }));
             }
         }
-        stream::iter(list).boxed()
+        // Like the real one it may not be asked again once it ended.
+        stream::unfold(list.into_iter(), |mut l| async move { l.next().map(|d| (d, l)) }).boxed()
     }
 }
 
@@ -304,6 +305,28 @@ async fn reverse_with_rate_control() {
     assert_eq!(table(&answer, rtptime(&answer)), expected(timestamps));
     assert_eq!(start(&answer), 10_200);
     assert_eq!(answer.response.fields.get("Scale"), Some("-1.0"));
+}
+
+/// R8.5.2-3, R8.5.2-4, R8.6-9: the only group of a range is complete when the range is.
+#[tokio::test(start_paused = true)]
+async fn a_reverse_range_of_one_group_plays_and_the_session_lives_on() {
+    let mut raw = Raw::new().await;
+    let range = "Range: clock=20231114T221330.200Z-20231114T221330.120Z\r\n";
+    for pace in ["", "Rate-Control: no\r\n"] {
+        let answer = raw.play(&format!("Scale: -1.0\r\nImmediate: yes\r\n{pace}{range}"), 4).await;
+        let units = table(&answer, 0);
+        let times: Vec<i64> = units.iter().filter_map(|l| l.1.map(|e| e.0)).collect();
+        assert_eq!(times, [10_120, 10_160, 10_200]);
+    }
+}
+
+/// R8.5.5-5, R8.9-1: after all data forwards there is nothing; the session stays.
+#[tokio::test(start_paused = true)]
+async fn play_after_all_data_sends_nothing_and_the_session_lives_on() {
+    let mut raw = Raw::new().await;
+    let answer = raw.play("Range: clock=20331114T221330Z-\r\n", 0).await;
+    assert_eq!(answer.response.status.0, 200);
+    raw.play("Range: clock=20231114T221320Z-\r\nImmediate: yes\r\n", 16).await;
 }
 
 /// R8.3-7, R8.3-14, R8.5.2-2, R8.6-10
