@@ -90,7 +90,7 @@ impl Connection {
                 request,
                 range.start.map(|_| Range::Clock(range)),
                 scale,
-                pending.as_slice(),
+                Some(pending.as_slice()),
             );
             return Ok(());
         }
@@ -161,7 +161,7 @@ impl Connection {
         let times: Vec<_> = playing.rtp_times.iter().map(|(m, t)| (*m, Some(*t))).collect();
         let range = ClockRange { start: playing.start, end: playing.end };
         let range = range.start.map(|_| Range::Clock(range));
-        self.reply_play(&waiting.request, range, playing.scale, &times);
+        self.reply_play(&waiting.request, range, playing.scale, Some(&times));
     }
 
     /// R8.5.1-5, R8.5.1-6, R8.5.1-7
@@ -170,7 +170,7 @@ impl Connection {
         request: &Request,
         range: Option<Range>,
         scale: f64,
-        times: &[(usize, Option<u32>)],
+        times: Option<&[(usize, Option<u32>)]>,
     ) {
         let Some(session) = &self.session else { return };
         let rtp_info = rtp_info(session, times);
@@ -209,11 +209,12 @@ impl Connection {
     }
 }
 
-fn rtp_info(session: &Session, times: &[(usize, Option<u32>)]) -> RtpInfo {
+/// Without `times` the streams are named only: nobody knows yet where they will begin.
+fn rtp_info(session: &Session, times: Option<&[(usize, Option<u32>)]>) -> RtpInfo {
     let entries = session.streams.iter().map(|s| RtpInfoEntry {
         url: s.url.clone(),
-        seq: Some(s.packetizer.next_sequence()),
-        rtptime: times.iter().find(|(m, _)| *m == s.media).and_then(|(_, t)| *t),
+        seq: times.map(|_| s.packetizer.next_sequence()),
+        rtptime: times.and_then(|l| l.iter().find(|(m, _)| *m == s.media)?.1),
     });
     RtpInfo(entries.collect())
 }

@@ -95,7 +95,7 @@ impl Connection {
         }
         let scale = headers.options.scale;
         session.queue.push_back(Queued { request: request.clone(), headers, pause_at: None });
-        self.reply_play(request, Some(range), scale.unwrap_or(1.0), &[]);
+        self.reply_play(request, Some(range), scale.unwrap_or(1.0), None);
         Ok(())
     }
 

@@ -275,6 +275,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Driver<'a, S> {
                     self.connection.bound(bound, now());
                 }
                 Want::Stop => {
+                    self.send_goodbyes();
                     self.units = None;
                     self.question = None;
                     self.ports.clear();
@@ -283,6 +284,19 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Driver<'a, S> {
             }
         }
         self.close_by.is_some_and(|t| self.all_written() || instant() >= t)
+    }
+
+    /// The session is over, its ports are about to close: a few small datagrams are left.
+    fn send_goodbyes(&mut self) {
+        while let Some((target, [head, body])) = self.connection.datagrams().datagram() {
+            if let Target::Rtcp(stream) = target
+                && let Some(Some(ports)) = self.ports.get(stream)
+            {
+                // A client that is gone has no need of it.
+                let _ = ports.rtcp.try_send(&[head, body].concat());
+            }
+            self.connection.datagrams().datagram_done();
+        }
     }
 
     /// Does all that can be done now. Ready when the connection may want something.
