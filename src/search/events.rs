@@ -84,7 +84,7 @@ pub async fn results(s: Arc<Search>, call: Call) -> Result<Element, Fault> {
     let q = GetResults::read(&call.request)?;
     let mut lease = s.events.take(&q.token).map_err(|e| faults::of_session(&call, &e))?;
     let limit = q.limit(lease.left);
-    let wait = q.wait_time.unwrap_or(DEFAULT_WAIT).min(MAX_WAIT);
+    let wait = q.wait_time.map_or(DEFAULT_WAIT, |w| w.0).min(MAX_WAIT);
     let deadline = s.clock.now() + wait;
 
     let mut elements = Vec::new();
@@ -131,6 +131,19 @@ pub async fn results(s: Arc<Search>, call: Call) -> Result<Element, Fault> {
 const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 /// And at most.
 const MAX_WAIT: Duration = Duration::from_secs(30);
+/// Dialects of topic expressions. One grammar reads them all; it has the wildcards of the full one.
+const TOPIC_DIALECTS: &[&str] = &[
+    "http://www.onvif.org/ver10/tev/topicExpression/ConcreteSet",
+    "http://docs.oasis-open.org/wsn/t-1/TopicExpression/Concrete",
+    "http://docs.oasis-open.org/wsn/t-1/TopicExpression/Full",
+    "http://docs.oasis-open.org/wsn/t-1/TopicExpression/Simple",
+];
+/// Dialects of filters for contents, which are one in all but name (ONVIF Core 9.6.3, Search 5.20).
+const CONTENT_DIALECTS: &[&str] = &[
+    "http://www.onvif.org/ver10/tev/messageContentFilter/ItemFilter",
+    "http://www.onvif.org/ver10/tse/searchFilter",
+    "http://www.w3.org/TR/1999/REC-xpath-19991116",
+];
 /// Marks events that were never recorded but tell a state.
 const VIRTUAL: dvrgate_model::EventId = dvrgate_model::EventId(0);
 
@@ -256,17 +269,25 @@ impl EventFilter {
         let mut out = Self::default();
         for part in filter.elements() {
             let text = part.text();
+            let topic = part.is(ns::WSNT, "TopicExpression");
+            let known = match topic {
+                true => TOPIC_DIALECTS,
+                false if part.is(ns::WSNT, "MessageContent") => CONTENT_DIALECTS,
+                false => return Err(faults::invalid_filter(part.name().local.as_ref())),
+            };
+            let dialect = part.attribute("Dialect").map_or("", str::trim);
+            if !dialect.is_empty() && !known.contains(&dialect) {
+                return Err(faults::invalid_filter(format!("the dialect {dialect}")));
+            }
             if text.is_empty() {
                 continue;
             }
-            if part.is(ns::WSNT, "TopicExpression") {
+            if topic {
                 let topics = TopicFilter::parse(&text, &prefixes(part, &text))
                     .ok_or_else(|| faults::invalid_filter("no topic expression"))?;
                 out.topics.push(topics);
-            } else if part.is(ns::WSNT, "MessageContent") {
-                out.contents.push(Filter::parse(&text).map_err(faults::invalid_filter)?);
             } else {
-                return Err(faults::invalid_filter(part.name().local.as_ref()));
+                out.contents.push(Filter::parse(&text).map_err(faults::invalid_filter)?);
             }
         }
         Ok(out)

@@ -23,12 +23,14 @@ pub fn information(recording: &Recording, name: Element) -> Element {
             .filter(|&t| t.data.is_some())
             .map(|t| track(t, Element::new(ns::TT, "Track"))),
     );
+    use RecordingStatus::*;
     let status = match (recording.status, data) {
-        (RecordingStatus::Initiated, _) | (RecordingStatus::Unknown, None) => "Initiated",
-        (RecordingStatus::Recording, _) => "Recording",
-        (RecordingStatus::Removing, _) => "Removing",
-        (RecordingStatus::Removed, _) => "Removed",
-        (RecordingStatus::Stopped, _) | (RecordingStatus::Unknown, Some(_)) => "Stopped",
+        // R6.3.1-3: only what has recorded can have stopped.
+        (Initiated, _) | (Unknown | Stopped, None) => "Initiated",
+        (Recording, _) => "Recording",
+        (Removing, _) => "Removing",
+        (Removed, _) => "Removed",
+        (Unknown | Stopped, Some(_)) => "Stopped",
     };
     element.with(Element::new(ns::TT, "RecordingStatus").with_text(status))
 }
@@ -45,4 +47,33 @@ pub fn track(track: &Track, name: Element) -> Element {
             .with(Element::new(ns::TT, "DataTo").with_text(data.end().format()));
     }
     element
+}
+
+#[cfg(test)]
+mod tests {
+    use dvrgate_index::sample::{at, recording};
+    use dvrgate_model::{RecordingStatus::*, UtcRange};
+
+    use super::*;
+
+    /// R6.3.1-3, R6.3.1-4, R6.3.1-5, R6.3.1-6
+    #[test]
+    fn the_status_says_whether_it_ever_recorded() {
+        for (status, data, said) in [
+            (Unknown, false, "Initiated"),
+            (Stopped, false, "Initiated"),
+            (Initiated, false, "Initiated"),
+            (Unknown, true, "Stopped"),
+            (Stopped, true, "Stopped"),
+            (Recording, true, "Recording"),
+            (Removing, true, "Removing"),
+            (Removed, false, "Removed"),
+        ] {
+            let mut r = recording(1);
+            r.status = status;
+            r.tracks[0].data = data.then(|| UtcRange::clamped(at(0), at(1)));
+            let info = information(&r, Element::new(ns::TSE, "RecordingInformation"));
+            assert_eq!(info.child_text(ns::TT, "RecordingStatus").unwrap(), said, "{status:?}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use dvrgate_index::Snapshot;
-use dvrgate_model::{RecordingToken, Utc};
+use dvrgate_model::RecordingToken;
 use dvrgate_soap::{Call, Element, Fault, Simple as _, ns};
 
 use crate::faults;
@@ -28,7 +28,7 @@ pub async fn find(s: Arc<Search>, call: Call, q: FindRecordings) -> Result<FindR
     let rest = found.iter().map(|r| r.token.clone()).collect();
     let search = RecordingSearch { snapshot, rest };
     s.recordings
-        .start(search, q.keep_alive, max_matches(q.max_matches), Utc::MIN)
+        .start(search, q.keep_alive, max_matches(q.max_matches), s.clock.utc())
         .map(|token| FindResponse { token })
         .map_err(|e| faults::of_session(&call, &e))
 }
@@ -51,7 +51,8 @@ pub async fn results(s: Arc<Search>, call: Call) -> Result<Element, Fault> {
     if complete {
         s.recordings.complete(lease);
     } else {
-        s.recordings.put_back(lease, delivered, Utc::MIN);
+        // The place reached has no meaning here (R6.15-3); the time is one that every client can read.
+        s.recordings.put_back(lease, delivered, s.clock.utc());
     }
     let list = Element::new(ns::TSE, "ResultList")
         .with(Element::new(ns::TT, "SearchState").with_text(state.format()))

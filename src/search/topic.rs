@@ -63,7 +63,8 @@ impl Alternative {
         };
         let steps: Option<Vec<String>> = path
             .split('/')
-            .map(|step| {
+            .enumerate()
+            .map(|(i, step)| {
                 let legal = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
                 let (prefix, local) = step.split_once(':').unwrap_or(("", step));
                 let named = !local.is_empty() && local.chars().all(legal);
@@ -72,8 +73,13 @@ impl Alternative {
                 }
                 Some(match (prefix, prefixes.get(prefix).map(String::as_str)) {
                     ("", _) => local.to_owned(),
+                    // Below the root the standard's topics have no prefix; clients may write one.
+                    (_, Some(TNS1)) if i > 0 => local.to_owned(),
                     (_, Some(TNS1)) => format!("tns1:{local}"),
-                    _ => format!("{prefix}:{local}"),
+                    // Clients forget to declare the one that everybody uses.
+                    ("tns1", None) => step.to_owned(),
+                    (_, None) => return None,
+                    _ => step.to_owned(),
                 })
             })
             .collect();
@@ -114,11 +120,12 @@ mod tests {
             ("tns1:VideoSource//.|tns1:RecordingHistory//.", true),
             ("tns1:VideoSource/MotionAlarm", false),
             ("RecordingHistory/Track/State", true),
+            ("t:RecordingHistory/t:Track/t:State", true),
         ] {
             let filter = TopicFilter::parse(expression, &prefixes).unwrap();
             assert_eq!(filter.matches(&track), want, "{expression}");
         }
-        for bad in ["", "tns1:", "tns1:A//B//.", "tns1:A||tns1:B", "a b", "/A"] {
+        for bad in ["", "tns1:", "tns1:A//B//.", "tns1:A||tns1:B", "a b", "/A", "foo:A"] {
             assert_eq!(TopicFilter::parse(bad, &prefixes), None, "{bad}");
         }
     }

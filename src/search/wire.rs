@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dvrgate_model::Utc;
-use dvrgate_soap::{Element, enumeration, message, ns};
+use dvrgate_soap::{Element, Simple, enumeration, message, ns};
 
 message! {
     /// tt:SearchScope.
@@ -65,7 +65,7 @@ message! {
         /// At most so many.
         max_results: Option<i64> = "MaxResults",
         /// But not longer than this.
-        wait_time: Option<Duration> = "WaitTime",
+        wait_time: Option<WaitTime> = "WaitTime",
     }
 
     /// tse:EndSearch.
@@ -118,6 +118,23 @@ enumeration! {
         Searching = "Searching",
         /// That was the last.
         Completed = "Completed",
+    }
+}
+
+/// How long a result request may take. One that lies in the past is no time (R6.8-5).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct WaitTime(pub Duration);
+
+impl Simple for WaitTime {
+    const KIND: &'static str = Duration::KIND;
+
+    fn parse(text: &str) -> Option<Self> {
+        let (past, rest) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        Duration::parse(rest).map(|d| Self(if past { Duration::ZERO } else { d }))
+    }
+
+    fn format(&self) -> String {
+        self.0.format()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The SOAP 1.2 envelope with the header blocks that are understood: WS-Addressing and WS-Security.
 
 use crate::security::Security;
-use crate::{Code, Element, Fault, Limits, ns};
+use crate::{Code, Element, Fault, Limits, fault, ns};
 
 /// A request, taken apart.
 #[derive(Clone, Debug)]
@@ -38,12 +38,7 @@ impl Envelope {
     /// The same from a tree.
     pub fn from_element(root: &Element) -> Result<Self, Fault> {
         if !root.is(ns::ENV, "Envelope") {
-            let reason = if root.name().ns == ns::ENV_1_1 {
-                "SOAP 1.1 is not supported, SOAP 1.2 is"
-            } else {
-                "not a SOAP 1.2 envelope"
-            };
-            return Err(Fault::new(Code::VersionMismatch, reason));
+            return Err(Fault::version_mismatch(root.name().ns == ns::ENV_1_1));
         }
         let mut addressing = Addressing::default();
         let mut security = None;
@@ -123,6 +118,12 @@ pub fn reply(to: &Addressing, body: Element) -> Element {
 pub fn fault(to: &Addressing, fault: &Fault) -> Element {
     let mut header = to.answer(fault.action());
     header.extend(fault.header().cloned());
+    if fault.is_soap_1_1() {
+        let part = |local: &'static str| Element::new(ns::ENV_1_1, local);
+        return part("Envelope")
+            .with(part("Header").with_all(header))
+            .with(part("Body").with(fault::to_element_1_1(fault)));
+    }
     envelope(header, fault.to_element())
 }
 

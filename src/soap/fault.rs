@@ -22,6 +22,7 @@ struct Inner {
     action: Option<&'static str>,
     status: Option<StatusCode>,
     retry_after: Option<Duration>,
+    soap_1_1: bool,
 }
 
 /// The code of SOAP 1.2 itself.
@@ -61,6 +62,7 @@ impl Fault {
             action: None,
             status: None,
             retry_after: None,
+            soap_1_1: false,
         }))
     }
 
@@ -106,6 +108,22 @@ impl Fault {
     pub fn and_of(mut self, ns: impl Into<Ns>, subcode: &'static str) -> Self {
         self.0.subcodes.push(Name::new(ns, subcode));
         self
+    }
+
+    /// Not an envelope of this version. The header block says which one would be (SOAP 1.2 part 1,
+    /// 5.4.7); who speaks SOAP 1.1 is told in SOAP 1.1, as appendix A of that part asks.
+    pub(crate) fn version_mismatch(soap_1_1: bool) -> Self {
+        let reason = match soap_1_1 {
+            true => "SOAP 1.1 is not supported, SOAP 1.2 is",
+            false => "not a SOAP 1.2 envelope",
+        };
+        let supported = Element::new(ns::ENV, "SupportedEnvelope")
+            .with_attribute("qname", "env:Envelope")
+            .declaring("env", ns::ENV);
+        let mut fault = Self::new(Code::VersionMismatch, reason)
+            .with_header(Element::new(ns::ENV, "Upgrade").with(supported));
+        fault.0.soap_1_1 = soap_1_1;
+        fault
     }
 
     /// Adds a child of `env:Detail`, for services whose faults define one.
@@ -166,6 +184,11 @@ impl Fault {
         self.0.action.unwrap_or("http://www.w3.org/2005/08/addressing/soap/fault")
     }
 
+    /// Whether it has to be told in a SOAP 1.1 envelope.
+    pub(crate) fn is_soap_1_1(&self) -> bool {
+        self.0.soap_1_1
+    }
+
     /// The header block that goes with it.
     pub(crate) fn header(&self) -> Option<&Element> {
         self.0.header.as_ref()
@@ -204,6 +227,14 @@ impl Fault {
             .with(Element::new(ns::ENV, "Reason").with(reason))
             .with_all(self.0.detail.clone().map(|d| Element::new(ns::ENV, "Detail").with(d)))
     }
+}
+
+/// SOAP 1.1, 4.4: for the one fault that is told in it.
+pub(crate) fn to_element_1_1(fault: &Fault) -> Element {
+    let code = format!("env11:{}", fault.code().word());
+    Element::new(ns::ENV_1_1, "Fault")
+        .with(Element::new("", "faultcode").declaring("env11", ns::ENV_1_1).with_text(code))
+        .with(Element::new("", "faultstring").with_text(fault.reason()))
 }
 
 fn prefix(ns: &str) -> &'static str {

@@ -20,7 +20,7 @@ use crate::door::{Denied, Door, Shown};
 use crate::envelope::{self, Addressing, Envelope};
 use crate::origin::Origin;
 use crate::service::{Call, Operation, Reply, Service};
-use crate::{Element, Fault, Limits};
+use crate::{Element, Fault, Limits, ns};
 
 /// Services at their paths, behind one door.
 pub struct Host {
@@ -295,8 +295,11 @@ fn plain(status: StatusCode) -> Response<Bytes> {
 fn xml(status: StatusCode, envelope: &Element) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(envelope.to_xml()));
     *response.status_mut() = status;
-    let kind = HeaderValue::from_static("application/soap+xml; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
+    let kind = match envelope.name().ns == ns::ENV_1_1 {
+        true => "text/xml; charset=utf-8",
+        false => "application/soap+xml; charset=utf-8",
+    };
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 

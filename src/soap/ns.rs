@@ -15,6 +15,8 @@ macro_rules! namespaces {
 namespaces! {
     /// SOAP 1.2 envelope.
     ENV "env" "http://www.w3.org/2003/05/soap-envelope"
+    /// SOAP 1.1 envelope: recognised in order to be refused as a version mismatch.
+    ENV_1_1 "env11" "http://schemas.xmlsoap.org/soap/envelope/"
     /// WS-Addressing 1.0.
     WSA "wsa" "http://www.w3.org/2005/08/addressing"
     /// WS-Addressing as WS-Discovery uses it.
@@ -64,9 +66,6 @@ namespaces! {
     /// XML itself; its prefix needs no declaration.
     XML "xml" "http://www.w3.org/XML/1998/namespace"
 }
-
-/// SOAP 1.1 envelope: recognised in order to be refused as a version mismatch.
-pub const ENV_1_1: &str = "http://schemas.xmlsoap.org/soap/envelope/";
 
 /// The prefix that documents use for a namespace, if it is a known one.
 pub fn prefix_of(uri: &str) -> Option<&'static str> {

@@ -51,7 +51,7 @@ async fn tokens(client: &Client, scope: &str) -> Result<Vec<String>, String> {
     Ok(found.iter().map(|r| r.child_text(ns::TT, "RecordingToken").unwrap().into_owned()).collect())
 }
 
-/// R6.2.4-1, R6.2.4-2, R6.7-1, R6.7-5, R6.7-6, R6.8-7, R6.8-8, R6.18-1
+/// R6.2.4-1, R6.2.4-2, R6.18-9, R6.7-1, R6.7-5, R6.7-6, R6.8-7, R6.8-8, R6.18-1
 #[tokio::test]
 async fn a_scope_is_a_union_refined_by_its_filter() {
     let client = client().await;
@@ -74,7 +74,11 @@ async fn a_scope_is_a_union_refined_by_its_filter() {
     assert_eq!(tokens(&client, unknown).await.unwrap_err(), "ter:InvalidToken");
     let unknown = "<tt:IncludedSources><tt:Token>nobody</tt:Token></tt:IncludedSources>";
     assert_eq!(tokens(&client, unknown).await.unwrap_err(), "ter:InvalidSource");
-    assert_eq!(tokens(&client, &filter("((")).await.unwrap_err(), "ter:InvalidArgVal");
+    for bad in ["((", "garbage", "count(//Track) &gt; 1", "boolean(//Track"] {
+        assert_eq!(tokens(&client, &filter(bad)).await.unwrap_err(), "ter:InvalidArgVal", "{bad}");
+    }
+    let twice = filter("boolean(//Track[TrackType=\"Video\"][Description=\"\"])");
+    assert_eq!(tokens(&client, &twice).await.unwrap(), ["yard-1"]);
 }
 
 /// R6.3.1-1, R6.3.1-2, R6.3.1-3, R6.3.1-5, R6.3.1-6, R6.3.2-1, R6.3.3-1, R6.3.3-3, R6.5-1, R6.5-2, R6.5-3
@@ -121,6 +125,14 @@ async fn results_come_in_pages_and_the_last_one_ends_the_session() {
     assert_eq!((state.as_str(), second.len()), ("Completed", 1));
     assert_ne!(first[0].to_xml(), second[0].to_xml());
     assert_eq!(page(&client, results, &token, one).await.unwrap_err(), "ter:InvalidToken");
+
+    // Out of range is adapted, not refused.
+    let token = find(&client, "FindRecordings", &recordings_query("")).await.unwrap();
+    let odd = format!(
+        "<tse:SearchToken>{token}</tse:SearchToken><tse:MinResults>-3</tse:MinResults>\
+         <tse:MaxResults>0</tse:MaxResults><tse:WaitTime>-PT5S</tse:WaitTime>"
+    );
+    assert!(client.ask(results, &odd).await.is_ok());
 
     let limited = "<tse:Scope/><tse:MaxMatches>1</tse:MaxMatches><tse:KeepAliveTime>PT10S</tse:KeepAliveTime>".to_string();
     let token = find(&client, "FindRecordings", &limited).await.unwrap();
@@ -252,10 +264,24 @@ async fn filters_choose_by_topic_and_content() {
     assert_eq!(events(&client, &query(topic)).await.unwrap().len(), 5);
     let content = "<wsnt:MessageContent Dialect=\"http://www.onvif.org/ver10/tev/messageContentFilter/ItemFilter\">boolean(//tt:SimpleItem[@Name=\"IsDataPresent\" and @Value=\"true\"])</wsnt:MessageContent>";
     assert_eq!(events(&client, &query(content)).await.unwrap().len(), 2);
+    // The three names of the one dialect, and none.
+    let item = "http://www.onvif.org/ver10/tev/messageContentFilter/ItemFilter";
+    for other in [
+        "http://www.onvif.org/ver10/tse/searchFilter",
+        "http://www.w3.org/TR/1999/REC-xpath-19991116",
+        "",
+    ] {
+        let content = content.replace(item, other);
+        assert_eq!(events(&client, &query(&content)).await.unwrap().len(), 2, "{other}");
+    }
     for bad in [
         "<wsnt:TopicExpression>a b</wsnt:TopicExpression>",
         "<wsnt:MessageContent>boolean(</wsnt:MessageContent>",
         "<wsnt:ProducerProperties>x</wsnt:ProducerProperties>",
+        "<wsnt:TopicExpression>vendor:Undeclared</wsnt:TopicExpression>",
+        "<wsnt:TopicExpression Dialect=\"urn:x\">tns1:VideoSource</wsnt:TopicExpression>",
+        "<wsnt:MessageContent Dialect=\"urn:x\">boolean(//a)</wsnt:MessageContent>",
+        "<x:Anything xmlns:x=\"urn:x\"/>",
     ] {
         assert_eq!(
             events(&client, &query(bad)).await.unwrap_err(),

@@ -165,6 +165,11 @@ impl<'a> Parser<'a> {
             self.need(")")?;
             return Ok(inner);
         }
+        self.blank();
+        // Clients leave boolean() out; but a word alone is no filter.
+        if self.depth == 0 && !self.rest().starts_with('/') {
+            return Err(self.error("boolean(, contains(, not( or a path"));
+        }
         Ok(Expr::Exists(self.nested(Self::path)?))
     }
 
@@ -174,13 +179,12 @@ impl<'a> Parser<'a> {
         while self.take("/") {
             steps.push(self.name()?);
         }
-        let predicate = if self.take("[") {
-            let p = self.nested(Self::predicate_or)?;
+        let mut predicates = Vec::new();
+        while self.take("[") {
+            predicates.push(self.nested(Self::predicate_or)?);
             self.need("]")?;
-            Some(p)
-        } else {
-            None
-        };
+        }
+        let predicate = (!predicates.is_empty()).then(|| single(predicates, Predicate::And));
         Ok(Path { rooted, steps, predicate })
     }
 

@@ -58,6 +58,9 @@ pub(crate) fn host() -> Arc<Host> {
         .on("Who", Access::ReadMedia, |_, call: Call| async move {
             Ok(call.response().with_value("Name", call.identity.name.to_string()))
         })
+        .on("Echo", Access::PreAuth, |_, call: Call| async move {
+            Ok(call.response().with_value("Text", call.request.text().into_owned()))
+        })
         .on("Act", Access::Actuate, |_, call: Call| async move { Ok(call.response()) })
         .on("Panic", Access::PreAuth, |_, _| async { panic!("on purpose") })
         .on("Refuse", Access::PreAuth, |_, _| async {

@@ -95,6 +95,103 @@ fn operations_answer_and_fail_as_soap() {
     }
 }
 
+/// RH1-3, RH1-4: each generic fault that a request can provoke, as a SOAP 1.2 fault with nested
+/// codes and a reason in a named language, and the HTTP status that goes with its code.
+#[test]
+fn generic_faults_have_their_codes() {
+    let host = host();
+    let good = request("Where");
+    let who = request("Who");
+    let header =
+        "<env:Header><x:T xmlns:x=\"urn:x\" env:mustUnderstand=\"1\"/></env:Header><env:Body>";
+    let empty = format!("<Envelope xmlns=\"{}\"><Body/></Envelope>", crate::ns::ENV);
+    for (body, status, codes) in [
+        (good.replace("</env:Body>", ""), 400, "env:Sender/ter:WellFormed"),
+        (
+            good.replace("<env:Body>", "<env:Body a=\"1\" a=\"2\">"),
+            400,
+            "env:Sender/ter:WellFormed",
+        ),
+        (
+            good.replace("<env:Body>", "<no:Body>").replace("</env:Body>", "</no:Body>"),
+            400,
+            "env:Sender/ter:Namespace",
+        ),
+        (empty, 400, "env:Sender/ter:Tag"),
+        (good.replace(NAMESPACE, "urn:nobody"), 400, "env:Sender/ter:UnknownAction"),
+        (request("Refuse"), 400, "env:Sender/ter:InvalidArgVal/ter:NoRecording"),
+        (who.clone(), 401, "env:Sender/ter:NotAuthorized"),
+        (request("Unheard"), 500, "env:Receiver/ter:ActionNotSupported/ter:NotImplemented"),
+        (request("Panic"), 500, "env:Receiver/ter:Action"),
+        (good.replace("<env:Body>", header), 500, "env:MustUnderstand"),
+        (good.replace(crate::ns::ENV, "urn:no-soap"), 500, "env:VersionMismatch"),
+    ] {
+        let (got, fault) = result(&ask(&host, post(), &body));
+        let env = crate::ns::ENV;
+        assert!(fault.is(env, "Fault"), "{codes}");
+        let mut found = Vec::new();
+        let mut at = fault.child(env, "Code");
+        while let Some(code) = at {
+            found.push(code.child_text(env, "Value").unwrap().into_owned());
+            at = code.child(env, "Subcode");
+        }
+        assert_eq!((got, found.join("/").as_str()), (status, codes));
+        let text = fault.path(env, &["Reason", "Text"]).unwrap();
+        assert_eq!(text.attribute_ns(crate::ns::XML, "lang"), Some("en"));
+        assert!(!text.text().is_empty());
+    }
+}
+
+/// RH1-3 (SOAP 1.2 part 1, 5.4.7 and appendix A): the refusal of another version says which one is
+/// spoken, to a SOAP 1.1 client in words that it understands.
+#[test]
+fn another_version_is_told_what_to_upgrade_to() {
+    let host = host();
+    let body = request("Where");
+    let response = ask(&host, post(), &body.replace(crate::ns::ENV, "urn:no-soap"));
+    let upgrade = |response: &Response<Bytes>, ns: &'static str| {
+        let envelope = Element::parse(response.body(), &Limits::default()).unwrap();
+        let header = envelope.child(ns, "Header").unwrap();
+        let supported = header.path(crate::ns::ENV, &["Upgrade", "SupportedEnvelope"]).unwrap();
+        let name = supported.resolve(supported.attribute("qname").unwrap()).unwrap();
+        assert_eq!((&*name.ns, &*name.local), (crate::ns::ENV, "Envelope"));
+        envelope
+    };
+    upgrade(&response, crate::ns::ENV);
+
+    let old = crate::ns::ENV_1_1;
+    let builder = Request::post(PATH).header(CONTENT_TYPE, "text/xml; charset=utf-8");
+    let response = ask(&host, builder, &body.replace(crate::ns::ENV, old));
+    assert_eq!(response.status(), 500);
+    assert_eq!(response.headers()[CONTENT_TYPE], "text/xml; charset=utf-8");
+    let envelope = upgrade(&response, old);
+    let fault = envelope.path(old, &["Body", "Fault"]).unwrap();
+    let code = fault.child("", "faultcode").unwrap();
+    let name = code.resolve(&code.text()).unwrap();
+    assert_eq!((&*name.ns, &*name.local), (old, "VersionMismatch"));
+    assert!(fault.child_text("", "faultstring").unwrap().contains("SOAP 1.2"));
+}
+
+/// RH1-7, RH1-8: UTF-8 both ways, any character of XML.
+#[test]
+fn texts_are_utf_8_in_and_out() {
+    let host = host();
+    let odd = "Hof \u{e4}\u{3b1}\u{4e2d}\u{1f4f9} <&>\"'";
+    let echo = Element::of(NAMESPACE, "Echo", odd);
+    let body = crate::envelope::envelope(Vec::new(), echo).to_xml();
+    let mark = format!("\u{feff}{body}");
+    for body in [&body, &mark] {
+        let response = ask(&host, post(), body);
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/soap+xml; charset=utf-8");
+        let (status, answer) = result(&response);
+        assert_eq!((status, &*answer.child_text(NAMESPACE, "Text").unwrap()), (200, odd));
+    }
+    let utf16: Vec<u8> = body.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let request = post().body(Bytes::from(utf16)).unwrap();
+    let response = futures::executor::block_on(host.answer(request, origin()));
+    assert_eq!(subcode(&result(&response).1), "ter:WellFormed");
+}
+
 #[test]
 fn errors_before_soap_are_http_errors() {
     // RH1-5.
