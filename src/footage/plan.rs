@@ -30,7 +30,8 @@ pub struct PlayPlan {
     pub direction: Direction,
     /// Which units of video.
     pub frames: FrameFilter,
-    /// At the newest footage wait for more, instead of ending, while the recording is growing.
+    /// At the newest footage wait for more, instead of ending: while the recording is growing, and
+    /// without `until` also when it is not, for it may be taken up again.
     pub follow_live: bool,
     /// Set D on the first unit of every track (PLAY with Immediate; Streaming 6.3).
     pub discontinuity: bool,
@@ -64,8 +65,8 @@ pub enum Delivery {
     /// No footage here; playback goes on behind it (in its direction).
     Gap(UtcRange),
     /// All data before this instant was delivered, but for one unit per track that is held back
-    /// until it is known whether it ends a section; the recording goes on, and more units follow
-    /// when they are recorded (only with `follow_live`).
+    /// until it is known whether it ends a section; more units follow when they are recorded (only
+    /// with `follow_live`). Where there was nothing, the instant asked for.
     LiveEdge(Utc),
 }
 

@@ -9,7 +9,7 @@ use dvrgate_model::{
     Direction, ErrorKind, FrameKind, RecordingStatus, Result, SegmentState, TrackKind, TrackToken,
     Utc, UtcRange,
 };
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::Semaphore;
 
 use super::fake::{AUDIO_US, FRAME_US, GOP_US, Site, recording};
@@ -464,10 +464,11 @@ async fn the_live_edge_is_followed_until_recording_stops() {
     let mut stream = site.footage.play(live);
     let mut seen = Vec::new();
     let mut edges = 0;
-    while let Some(delivery) = stream.next().await {
-        match delivery.unwrap() {
+    loop {
+        match stream.next().await.unwrap().unwrap() {
             Delivery::Unit { frame, marks } => seen.push((frame.at.utc, marks)),
             Delivery::Gap(gap) => panic!("{gap}"),
+            Delivery::LiveEdge(_) if seen.last().is_some_and(|(_, m)| m.terminal) => break,
             Delivery::LiveEdge(_) => {
                 edges += 1;
                 assert!(seen.iter().all(|(_, m)| !m.end_of_span && !m.terminal));
@@ -490,6 +491,22 @@ async fn the_live_edge_is_followed_until_recording_stops() {
     assert_eq!(times, every(FRAME_US, T0, at_ms(25_000)));
     let (_, last) = seen.last().unwrap();
     assert!(last.end_of_span && last.terminal);
+
+    // Nothing is asked of the recorder while nothing new is there, and playback goes on when it is.
+    let opens = site.opens();
+    site.list(range_ms(0, 25_000), SegmentState::Closed).await;
+    site.list(range_ms(0, 25_000), SegmentState::Closed).await;
+    assert!(stream.next().now_or_never().is_none());
+    assert_eq!(site.opens(), opens);
+    let again = range_ms(40_000, 50_000);
+    site.recorder.behaviour.lock().recorded = vec![range_ms(0, 25_000), again];
+    site.list(again, SegmentState::Closed).await;
+    assert!(matches!(stream.next().await, Some(Ok(Delivery::Gap(_)))));
+    let mut resumed = Vec::new();
+    while let Delivery::Unit { frame, .. } = stream.next().await.unwrap().unwrap() {
+        resumed.push(frame.at.utc);
+    }
+    assert_eq!(Times(resumed), every(FRAME_US, at_ms(40_000), at_ms(50_000)));
 }
 
 #[tokio::test]

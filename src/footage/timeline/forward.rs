@@ -44,6 +44,8 @@ pub(super) enum Turn {
     At(Utc),
     /// It waits for more to be recorded.
     Live,
+    /// It has no more, and nothing is being recorded; if that is taken up again, it goes on.
+    Rest,
     /// Never again.
     Over,
 }
@@ -89,8 +91,10 @@ impl Forward {
         if let Some(held) = &self.held {
             return Ok(Turn::At(self.key.max(held.at.utc)));
         }
-        if self.end.is_some() {
-            return Ok(Turn::Over);
+        if let Some(end) = self.end {
+            // A range that ends by itself is over with its data.
+            let rests = end == End::Data && self.follow_live && self.until.is_none();
+            return Ok(if rests { Turn::Rest } else { Turn::Over });
         }
         let span = supply.span(&self.track, self.search, Direction::Forward)?;
         Ok(Turn::At(match (span, self.start) {
@@ -130,13 +134,20 @@ impl Forward {
         Some(Ready { frame, key: self.key, end_of_span: true, terminal: false })
     }
 
-    /// The index changed.
-    pub(super) fn wake(&mut self) {
-        if self.end == Some(End::Live) {
+    /// The index changed. Says whether there may be more now; where nothing was being recorded only
+    /// a span that was not there tells so, and the recorder is not asked.
+    pub(super) fn wake(&mut self, supply: &impl Supply) -> Result<bool> {
+        let more = match self.end {
+            Some(End::Live) => true,
+            Some(End::Data) => supply.span(&self.track, self.search, Direction::Forward)?.is_some(),
+            _ => false,
+        };
+        if more {
             self.end = None;
             self.search = self.done;
             self.retried = false;
         }
+        Ok(more)
     }
 
     /// Takes one step to the next GOP, or learns that there is none.

@@ -66,6 +66,7 @@ pub(crate) fn walk<S: Supply + 'static>(
         forward,
         reverse,
         active: None,
+        from: plan.from,
         edge: None,
         edge_told: false,
         out: VecDeque::new(),
@@ -90,6 +91,8 @@ struct Walk<S> {
     active: Option<usize>,
     /// Tracks whose next unit gets D.
     discontinuity: Vec<bool>,
+    /// Where playback was asked to start.
+    from: Utc,
     /// Forward: the newest unit delivered. Reverse: the start of the piece delivered last.
     edge: Option<Utc>,
     edge_told: bool,
@@ -117,16 +120,17 @@ impl<S: Supply> Walk<S> {
     /// One step; `false` when the walk is over.
     async fn step_forward(&mut self) -> Result<bool> {
         let mut first: Option<(Utc, usize)> = None;
-        let mut live = false;
+        let (mut live, mut rest) = (false, false);
         for (i, cursor) in self.forward.iter().enumerate() {
             match cursor.turn(&self.supply)? {
                 Turn::At(at) if first.is_none_or(|(least, _)| at < least) => first = Some((at, i)),
                 Turn::Live => live = true,
+                Turn::Rest => rest = true,
                 Turn::At(_) | Turn::Over => {}
             }
         }
         let Some((at, i)) = first else {
-            return if live { self.wait_for_more().await } else { Ok(false) };
+            return if live || rest { self.wait_for_more().await } else { Ok(false) };
         };
         if live {
             for (j, cursor) in self.forward.iter_mut().enumerate() {
@@ -159,20 +163,25 @@ impl<S: Supply> Walk<S> {
         self.out.push_back(Delivery::Unit { frame: ready.frame, marks });
     }
 
-    /// All tracks have delivered what there is.
+    /// All tracks have delivered what there is (R8.8-1, R8.9-2).
     async fn wait_for_more(&mut self) -> Result<bool> {
         if !self.edge_told {
             self.edge_told = true;
-            if let Some(edge) = self.edge {
-                self.out.push_back(Delivery::LiveEdge(edge));
+            self.out.push_back(Delivery::LiveEdge(self.edge.unwrap_or(self.from)));
+            return Ok(true);
+        }
+        loop {
+            if !self.supply.changed().await {
+                return Ok(false);
+            }
+            let mut woken = false;
+            for cursor in &mut self.forward {
+                woken |= cursor.wake(&self.supply)?;
+            }
+            if woken {
                 return Ok(true);
             }
         }
-        if !self.supply.changed().await {
-            return Ok(false);
-        }
-        self.forward.iter_mut().for_each(Forward::wake);
-        Ok(true)
     }
 
     /// Reports the gap between what was delivered and what comes now.

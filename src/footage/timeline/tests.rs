@@ -526,6 +526,23 @@ fn growing(sections: &[Section], growing: bool) -> Archive {
     Archive { growing, ..archive(sections, false) }
 }
 
+/// Deliveries in words: milliseconds with their marks.
+fn told(deliveries: &[Delivery]) -> Vec<String> {
+    deliveries
+        .iter()
+        .map(|d| match d {
+            Delivery::Unit { frame, marks } => format!(
+                "{}{}{}",
+                frame.at.utc.since_us(at_ms(0)) / 1000,
+                if marks.end_of_span { "E" } else { "" },
+                if marks.terminal { "T" } else { "" }
+            ),
+            Delivery::Gap(_) => "gap".into(),
+            Delivery::LiveEdge(at) => format!("edge {}", at.since_us(at_ms(0)) / 1000),
+        })
+        .collect()
+}
+
 #[test]
 fn at_the_live_edge_no_end_is_claimed_until_recording_stops() {
     // R8.8-1, R8.8-2, R8.8-3, R8.9-2.
@@ -545,25 +562,48 @@ fn at_the_live_edge_no_end_is_claimed_until_recording_stops() {
     ]));
     let follow = PlayPlan { follow_live: true, ..plan(at_ms(0), Direction::Forward) };
     let got = play(&now, &follow);
-    let text: Vec<String> = got
-        .iter()
-        .map(|d| match d {
-            Delivery::Unit { frame, marks } => format!(
-                "{}{}{}",
-                frame.at.utc.since_us(at_ms(0)) / 1000,
-                if marks.end_of_span { "E" } else { "" },
-                if marks.terminal { "T" } else { "" }
-            ),
-            Delivery::Gap(_) => "gap".into(),
-            Delivery::LiveEdge(at) => format!("edge {}", at.since_us(at_ms(0)) / 1000),
-        })
-        .collect();
-    assert_eq!(text, ["1000", "1040", "edge 1040", "1080", "1120", "1160", "edge 1160", "1200ET"]);
+    let text = told(&got);
+    assert_eq!(
+        text,
+        ["1000", "1040", "edge 1040", "1080", "1120", "1160", "edge 1160", "1200ET", "edge 1200"]
+    );
 
     // Without follow_live it ends there, and claims no end.
     let got = play(&now, &plan(at_ms(0), Direction::Forward));
     let last = units(&got).pop().unwrap();
     assert_eq!((last.0, last.2), (at_ms(1080), marks("")));
+}
+
+/// R8.9-1, R8.9-2: at the end of data playback waits, and goes on when recording is taken up again. A
+/// change of something else does not wake it.
+#[test]
+fn playback_goes_on_when_recording_is_taken_up_again() {
+    let section = |gops: Vec<usize>, gap_ms| Section {
+        gap_ms,
+        gops,
+        step_ms: 40,
+        bidirectional: false,
+        padding_ms: (0, 0),
+    };
+    let before = [section(vec![1, 1], 1000)];
+    let after = [section(vec![1, 1], 1000), section(vec![1], 10_000)];
+    let mut now = growing(&before, false);
+    // Last one first.
+    let later = vec![growing(&after, false), growing(&before, false), growing(&before, false)];
+    now.later = Arc::new(Mutex::new(later));
+    let follow = PlayPlan { follow_live: true, ..plan(at_ms(0), Direction::Forward) };
+    let got = told(&play(&now, &follow));
+    assert_eq!(got, ["1000", "1040ET", "edge 1040", "gap", "11080ET", "edge 11080"]);
+
+    // Behind all data there is nothing but what comes later.
+    now.later = Arc::new(Mutex::new(vec![growing(&after, false)]));
+    let late = PlayPlan { follow_live: true, ..plan(at_ms(5000), Direction::Forward) };
+    assert_eq!(told(&play(&now, &late)), ["edge 5000", "11080ET", "edge 11080"]);
+
+    // A range that ends by itself is over with its data.
+    now.later = Arc::new(Mutex::new(vec![growing(&after, false)]));
+    let closed = PlayPlan { until: Some(at_ms(60_000)), ..follow };
+    assert_eq!(told(&play(&now, &closed)), ["1000", "1040ET"]);
 }
 
 #[test]

@@ -200,18 +200,28 @@ struct Show {
     queue: VecDeque<Timed>,
 }
 
+/// Whether more comes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum More {
+    Now,
+    /// When more is recorded.
+    Later,
+    Never,
+}
+
 impl Show {
-    /// Takes one delivery. False where nothing comes any more.
-    async fn take(&mut self) -> Result<bool> {
+    /// Takes one delivery.
+    async fn take(&mut self) -> Result<More> {
         let mut ready = Vec::new();
-        let more = match self.deliveries.next().await {
+        let more = match self.deliveries.next().await.transpose()? {
             Some(delivery) => {
-                self.presenter.push(delivery?, &mut ready);
-                true
+                let edge = matches!(delivery, Delivery::LiveEdge(_));
+                self.presenter.push(delivery, &mut ready);
+                if edge { More::Later } else { More::Now }
             }
             None => {
                 self.presenter.flush(&mut ready);
-                false
+                More::Never
             }
         };
         self.queue.extend(ready);
@@ -221,7 +231,7 @@ impl Show {
     /// Takes deliveries until there is a unit. False where none comes any more.
     async fn fill(&mut self) -> Result<bool> {
         while self.queue.is_empty() {
-            if !self.take().await? {
+            if self.take().await? == More::Never {
                 return Ok(!self.queue.is_empty());
             }
         }
@@ -229,12 +239,13 @@ impl Show {
     }
 
     /// Fills the queue with what tells where the playback begins: the first unit, in reverse all
-    /// units of the first group.
+    /// units of the first group. Nothing, where all there is lies before the start.
     async fn fill_group(&mut self, direction: Direction) -> Result<()> {
-        let mut more = self.fill().await?;
-        while more && direction == Direction::Reverse && !self.has_group() {
-            more = self.take().await?;
-        }
+        let known = |show: &Self| match direction {
+            Direction::Forward => !show.queue.is_empty(),
+            Direction::Reverse => show.has_group(),
+        };
+        while !known(self) && self.take().await? == More::Now {}
         Ok(())
     }
 
