@@ -57,6 +57,9 @@ pub struct Gateway {
     pub rtsps: Option<SocketAddr>,
     /// Host put into URIs. Default: the address that the client used.
     pub advertise: Option<String>,
+    /// Where the gateway is, for the scope list that clients see and may change: any text or path,
+    /// for instance `building/north`. Taken at the first start with a data folder.
+    pub location: Option<String>,
     /// Whether WS-Discovery answers on UDP port 3702. Default: yes.
     #[serde(default = "yes")]
     pub discovery: bool,

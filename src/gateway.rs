@@ -109,6 +109,7 @@ impl Gateway {
             http_port: Some(http.port()),
             https_port: https.map(|a| a.port()),
             discovery: config.gateway.discovery,
+            location: config.gateway.location.clone(),
             ..Settings::named(&config.gateway.name)
         };
         let state =

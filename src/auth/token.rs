@@ -225,6 +225,7 @@ mod tests {
         }
     }
 
+    /// RH2-3: among what is refused is a token without nonce or without time.
     #[test]
     fn what_is_wrong_is_refused() {
         let gate = gate(TextPasswords::Refuse);

@@ -47,6 +47,9 @@ impl Device {
     }
 
     pub(crate) async fn set_scopes(self: This, _: Call, request: SetScopes) -> Result<Done, Fault> {
+        if request.scopes.is_empty() {
+            return Err(Fault::invalid_args("Scopes is missing"));
+        }
         self.state.set_scopes(request.scopes).await?;
         Ok(Done {})
     }

@@ -42,6 +42,7 @@ fn verify(gate: &DigestGate, header: &str, now: Utc) -> Result<Identity, Refusal
     gate.verify("POST", URI, Some(header), now)
 }
 
+/// RH2-1, RH2-7: the stronger hash is offered first (RFC 7616, 3.7).
 #[test]
 fn both_hashes_let_the_right_password_in() {
     let gate = gate(DigestSettings::default());

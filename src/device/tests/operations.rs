@@ -46,12 +46,23 @@ async fn capabilities_are_the_same_from_both_sides() {
     let own = own.child(ns::TDS, "Capabilities").unwrap();
     let order: Vec<_> = own.elements().map(|e| e.name().local.to_string()).collect();
     assert_eq!(order, ["Network", "Security", "System"]);
-    // RH3-6.
+    // RH3-6; RH4-6, RH5-10: network and users are the host's.
     let security = own.child(ns::TDS, "Security").unwrap();
     assert_eq!(security.attribute("HttpDigest"), Some("true"));
     assert_eq!(security.attribute("HashingAlgorithms"), Some("MD5,SHA-256"));
     assert_eq!(security.attribute("MaxUsers"), Some("3"));
     assert_eq!(own.child(ns::TDS, "Network").unwrap().attribute("IPVersion6"), Some("true"));
+    let system = own.child(ns::TDS, "System").unwrap();
+    for not in ["NetworkConfigNotSupported", "UserConfigNotSupported"] {
+        assert_eq!(system.attribute(not), Some("true"), "{not}");
+    }
+    for (set, why) in [("SetHostname", "network"), ("SetDNS", "network"), ("CreateUsers", "users")]
+    {
+        let fault = world.fault(tds(set)).await;
+        assert_eq!(fault, "env:Receiver/ter:ActionNotSupported/ter:NotImplemented", "{set}: {why}");
+    }
+    // RH6-10.
+    assert_eq!(system.attribute("DiscoveryBye"), Some("true"));
 }
 
 #[tokio::test]
@@ -101,6 +112,17 @@ async fn old_clients_find_the_recorder_in_the_extension() {
     let few = World::over(Arc::new(MemoryControl::new()), false).await;
     let answer = few.get(tds("GetCapabilities")).await;
     assert!(answer.child(ns::TDS, "Capabilities").unwrap().child(ns::TT, "Extension").is_none());
+}
+
+/// RH3-5, RH1-1: without log-in; the address that every device has.
+#[tokio::test]
+async fn the_description_is_named_and_the_service_is_where_it_always_is() {
+    let world = World::new().await;
+    let (status, answer) = world.ask(None, tds("GetWsdlUrl")).await;
+    assert_eq!(status, 200);
+    let url = answer.child_text(ns::TDS, "WsdlUrl").unwrap().into_owned();
+    assert!(url.starts_with("http") && url.ends_with(".wsdl"), "{url}");
+    assert_eq!(world.device.service().path(), "/onvif/device_service");
 }
 
 #[tokio::test]
@@ -192,6 +214,8 @@ async fn scopes_can_be_changed_but_for_the_fixed_ones() {
         (items("AddScopes", &many), "env:Receiver/ter:Action/ter:TooManyScopes"),
         (items("AddScopes", &["no uri"]), "env:Sender/ter:InvalidArgVal"),
         (items("AddScopes", &[]), "env:Sender/ter:InvalidArgs"),
+        (items("RemoveScopes", &[]), "env:Sender/ter:InvalidArgs"),
+        (tds("SetScopes"), "env:Sender/ter:InvalidArgs"),
     ] {
         assert_eq!(again.fault(request).await, fault);
     }
