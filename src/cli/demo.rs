@@ -107,6 +107,7 @@ fn config(
             https: None,
             rtsps: None,
             advertise: None,
+            location: Some("demo".to_owned()),
             discovery: false,
         },
         users: vec![User {

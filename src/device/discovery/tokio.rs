@@ -13,7 +13,7 @@ use dvrgate_soap::DEVICE_SERVICE_PATH;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::message::MAX_DATAGRAM_BYTES;
-use super::{GROUP, PORT, Responder, Target, parse};
+use super::{GROUP, Responder, Target, parse};
 use crate::machine::Machine;
 use crate::state::State;
 
@@ -30,7 +30,7 @@ pub struct Discovery {
     pub http_port: u16,
     /// Host, with or without a port, to tell instead of the address of the interface.
     pub advertise: Option<String>,
-    /// Port to listen on: [`PORT`], except in tests.
+    /// Port to listen on and to announce to: [`super::PORT`], except in tests.
     pub port: u16,
     /// Whether to join the multicast group and announce: yes, except in tests.
     pub multicast: bool,
@@ -135,7 +135,7 @@ impl Discovery {
         }
         let chosen = socket2::SockRef::from(socket).set_multicast_if_v4(&from);
         let sent = match chosen {
-            Ok(()) => socket.send_to(bytes, (GROUP, PORT)).await.map(drop),
+            Ok(()) => socket.send_to(bytes, (GROUP, self.port)).await.map(drop),
             Err(e) => Err(e),
         };
         if let Err(error) = sent {
