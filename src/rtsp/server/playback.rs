@@ -85,13 +85,8 @@ impl Connection {
             play.cseq = cseq_byte(request);
             let range = ClockRange { start: play.position(), end: play.end };
             let scale = play.scale;
-            let pending = play.pending.as_ref().map(|u| (u.media, Some(u.rtp_time)));
-            self.reply_play(
-                request,
-                range.start.map(|_| Range::Clock(range)),
-                scale,
-                Some(pending.as_slice()),
-            );
+            let times = session.rtp_times();
+            self.reply_play(request, range.start.map(|_| Range::Clock(range)), scale, Some(&times));
             return Ok(());
         }
         session.queue.clear();
@@ -153,6 +148,7 @@ impl Connection {
             ended: false,
             last: None,
             start: playing.start,
+            rtp_times: playing.rtp_times.clone(),
         });
         tracing::info!(session = session.id, start = ?playing.start, scale = playing.scale, "playing");
         if waiting.queued.is_some() {

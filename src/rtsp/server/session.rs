@@ -68,6 +68,8 @@ pub(super) struct Play {
     pub last: Option<Utc>,
     /// Where it began.
     pub start: Option<Utc>,
+    /// The RTP timestamps that belong to the start.
+    pub rtp_times: Vec<(usize, u32)>,
 }
 
 impl Play {
@@ -135,6 +137,29 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// The RTP timestamp of each stream where playback stands (R8.5.1-6 for a PLAY that goes on).
+    pub fn rtp_times(&self) -> Vec<(usize, Option<u32>)> {
+        let Some(play) = &self.play else { return Vec::new() };
+        let next = play.pending.as_ref();
+        let elapsed_us = match (next, play.options.rate_control) {
+            (Some(unit), RateControl::Server) => unit.due.map(|d| d.as_micros() as i64),
+            (Some(_), RateControl::Client) | (None, RateControl::Client) => {
+                play.position().zip(play.start).map(|(here, start)| here.since_us(start))
+            }
+            (None, RateControl::Server) => None,
+        };
+        let of = |s: &Stream| {
+            if let Some(unit) = next.filter(|u| u.media == s.media) {
+                return Some(unit.rtp_time);
+            }
+            let Some(us) = elapsed_us else { return Some(s.next) };
+            let (_, first) = play.rtp_times.iter().find(|(m, _)| *m == s.media)?;
+            let ticks = i128::from(us) * i128::from(s.clock_hz) / 1_000_000;
+            Some(first.wrapping_add(ticks as u32))
+        };
+        self.streams.iter().map(|s| (s.media, of(s))).collect()
+    }
+
     /// Whether units are wanted: playing, not paused, none waiting, data not ended.
     pub fn wants_unit(&self) -> bool {
         self.play.as_ref().is_some_and(|p| p.paused.is_none() && p.pending.is_none() && !p.ended)

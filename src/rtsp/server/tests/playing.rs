@@ -90,3 +90,32 @@ fn a_refused_seek_leaves_the_playback_as_it_was() {
     let next = packets(&b.wait(Duration::from_millis(40)));
     assert_eq!(extension(&next[0]).map(|e| e.cseq), Some(3));
 }
+
+/// R8.5.1-6: a PLAY that goes on tells every stream's timestamp at the unit that comes next, on each
+/// stream's own clock.
+#[test]
+fn resuming_tells_the_timestamps_of_all_streams() {
+    let mut b = Bench::new(ServerConfig::default());
+    let url = "rtsp://192.0.2.10/replay/two";
+    let mut session = String::new();
+    for track in [1, 2] {
+        let wire = b.send(&format!(
+            "SETUP {url}/track{track} RTSP/1.0\nCSeq: 2\n{session}Transport: RTP/AVP/TCP\n\n"
+        ));
+        let id = field(&wire, "Session");
+        session = format!("Session: {}\n", id.split(';').next().unwrap());
+    }
+    let info = |wire: &[u8]| -> Vec<u32> {
+        let info: crate::headers::RtpInfo = field(wire, "RTP-Info").parse().unwrap();
+        info.0.iter().map(|e| e.rtptime.unwrap()).collect()
+    };
+    let first = info(&b.send(&format!("PLAY {url} RTSP/1.0\nCSeq: 3\n{session}\n")));
+    for _ in 0..10 {
+        b.wait(Duration::from_millis(40));
+    }
+    let wire = b.send(&format!("PAUSE {url} RTSP/1.0\nCSeq: 4\n{session}\n"));
+    assert_eq!(field(&wire, "Range"), "clock=19700112T134640.44Z-");
+    let resumed = info(&b.send(&format!("PLAY {url} RTSP/1.0\nCSeq: 5\n{session}\n")));
+    let ticks = [0, 1].map(|i| resumed[i].wrapping_sub(first[i]));
+    assert_eq!(ticks, [440 * 90, 440 * 8]);
+}
