@@ -112,6 +112,14 @@ pub struct DeviceLimits {
 }
 
 impl DeviceLimits {
+    /// Least time from one request to the next: any second at the recorder sees no more requests
+    /// than it allows, though the way delays one more than another.
+    pub fn pause(&self) -> Duration {
+        let second = Duration::from_secs(1) + JITTER;
+        Duration::try_from_secs_f64(second.as_secs_f64() / self.requests_per_second)
+            .unwrap_or(Duration::MAX)
+    }
+
     /// These limits where the given ones are not lower still.
     #[must_use]
     pub fn lowered(
@@ -135,3 +143,6 @@ impl Default for DeviceLimits {
         Self { requests_per_second: 5.0, parallel_requests: 2, logins_before_lockout: 3 }
     }
 }
+
+/// The way to the recorder delays one request more than another by about so much.
+const JITTER: Duration = Duration::from_millis(100);

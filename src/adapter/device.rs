@@ -8,7 +8,7 @@ use dvrgate_model::{DeviceId, Result, Vendor, ZoneRule};
 use crate::layers::{self, SessionBudget};
 use crate::transport::Transports;
 use crate::transport::hyper::HyperTransports;
-use crate::{Adapter, Connector, Cx, DeviceSettings, Health, Mapping, Priority};
+use crate::{Adapter, Connector, Cx, DeviceLimits, DeviceSettings, Health, Mapping, Priority};
 
 /// A recorder that is ready to be asked. Shared by sync, footage and the commands.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ pub struct Device {
     pub health: Arc<Health>,
     /// Its playback sessions.
     pub sessions: SessionBudget,
+    /// What it survives, after mapping and configuration lowered it.
+    pub limits: DeviceLimits,
 }
 
 /// What the operator may set about a recorder. Limits lower what the adapter and the mapping say,
@@ -51,6 +53,12 @@ pub struct DeviceOptions {
     pub layers: layers::Options,
 }
 
+impl DeviceOptions {
+    fn lower(&self, limits: DeviceLimits) -> DeviceLimits {
+        limits.lowered(self.requests_per_second, self.parallel_requests, self.logins_before_lockout)
+    }
+}
+
 impl Device {
     /// A recorder as configured. Contacts nothing.
     pub fn connect(
@@ -61,11 +69,7 @@ impl Device {
         options: &DeviceOptions,
     ) -> Result<Self> {
         let adapter = connector.connect(settings.clone(), Arc::clone(&mapping))?;
-        let limits = mapping.lower(adapter.capabilities().limits).lowered(
-            options.requests_per_second,
-            options.parallel_requests,
-            options.logins_before_lockout,
-        );
+        let limits = options.lower(mapping.lower(adapter.capabilities().limits));
         let transports = Arc::new(HyperTransports::new(&settings, &limits)?);
         let vendor = connector.vendor();
         Ok(Self::assemble(settings, vendor, adapter, transports, mapping, clock, options))
@@ -81,6 +85,7 @@ impl Device {
         clock: Arc<dyn Clock>,
         options: &DeviceOptions,
     ) -> Self {
+        let limits = options.lower(mapping.lower(adapter.capabilities().limits));
         let health = Arc::new(Health::default());
         let sessions = SessionBudget::new(1);
         let wished = [
@@ -105,6 +110,7 @@ impl Device {
             clock,
             health,
             sessions,
+            limits,
         }
     }
 

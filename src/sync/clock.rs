@@ -241,7 +241,7 @@ fn ppb(us: i64, ppb: i64) -> i64 {
 /// Two measurements of an unchanged clock differ by this besides their stated uncertainty.
 const NOISE_US: i64 = 50_000;
 /// No recorder's clock drifts faster (43 s a day); what changes faster was set.
-const MAX_DRIFT_PPB: i64 = 500_000;
+pub const MAX_DRIFT_PPB: i64 = 500_000;
 /// Shortest time over which a drift is computed.
 const MIN_BASELINE_US: i64 = 3_600_000_000;
 /// When an epoch has become this much less certain than a fresh measurement, a new one begins.

@@ -9,6 +9,7 @@
 mod catalogue;
 mod clock;
 mod driver;
+mod edge;
 mod events;
 mod history;
 mod listing;
@@ -59,7 +60,8 @@ pub struct Options {
     pub identify_every: Duration,
     /// Pause between looks at what was overwritten.
     pub oldest_every: Duration,
-    /// Readings of one measurement of the clock, at most.
+    /// Readings of one measurement of the clock, at most, besides those of one sweep over a second
+    /// where the recorder may be asked that often.
     pub clock_reads: usize,
     /// How far back a look at what is new reaches behind the last one.
     pub overlap: Duration,

@@ -56,7 +56,7 @@ impl HyperTransports {
             session: Session::default(),
             login: AsyncMutex::new(()),
             slots: Semaphore::new(parallel),
-            pace: Pace::new(limits.requests_per_second)?,
+            pace: Pace::new(limits)?,
             pool: Pool::new(settings)?,
         })
     }

@@ -8,16 +8,14 @@ use dvrgate_model::{Error, Result};
 use governor::clock::Clock;
 use governor::{Quota, RateLimiter};
 
+use crate::DeviceLimits;
+
 type Limiter = RateLimiter<
     governor::state::NotKeyed,
     governor::state::InMemoryState,
     TimerClock,
     governor::middleware::NoOpMiddleware<Instant>,
 >;
-
-/// The way to the recorder delays one request more than another by about so much. The rate holds at
-/// the recorder all the same: any second there sees no more requests than it allows.
-const JITTER: Duration = Duration::from_millis(100);
 
 /// See the module documentation.
 pub(super) struct Pace {
@@ -38,16 +36,15 @@ impl Clock for TimerClock {
 }
 
 impl Pace {
-    pub fn new(requests_per_second: f64) -> Result<Self> {
-        let rate = requests_per_second;
+    pub fn new(limits: &DeviceLimits) -> Result<Self> {
+        let rate = limits.requests_per_second;
         if !rate.is_finite() || rate <= 0.0 {
             return Err(Error::invalid(format!(
                 "requests_per_second = {rate}: use a number above 0, for instance 5"
             )));
         }
-        let second = Duration::from_secs(1) + JITTER;
-        let quota = Duration::try_from_secs_f64(second.as_secs_f64() / rate)
-            .ok()
+        let quota = Some(limits.pause())
+            .filter(|pause| *pause < Duration::MAX)
             .and_then(Quota::with_period)
             .ok_or_else(|| Error::invalid(format!("requests_per_second = {rate} is no rate")))?
             .allow_burst(NonZeroU32::MIN);

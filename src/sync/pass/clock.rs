@@ -24,7 +24,8 @@ impl Pass<'_> {
             return self.learn(verdict, None).await;
         }
         let reads = self.syncer.options.clock_reads;
-        let m = match measure(self.device, reads, believed.as_ref()).await {
+        let newest = epochs.iter().max_by_key(|e| e.id);
+        let m = match measure(self.device, reads, believed.as_ref(), newest).await {
             Ok(m) => m,
             // Without any idea of the clock nothing can be placed.
             Err(e) if epochs.is_empty() => return Err(e),

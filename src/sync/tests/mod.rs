@@ -1,5 +1,6 @@
 //! Sync against a recorder in memory whose truth is known.
 
+mod edge;
 mod properties;
 mod recorder;
 mod whole;
