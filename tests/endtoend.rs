@@ -18,6 +18,8 @@ mod index;
 mod pictures;
 #[path = "endtoend/protection.rs"]
 mod protection;
+#[path = "endtoend/replay.rs"]
+mod replay;
 #[path = "endtoend/rig.rs"]
 mod rig;
 #[path = "endtoend/transports.rs"]
