@@ -108,6 +108,9 @@ pub(crate) struct SeenClock {
     pub(crate) ahead_us: i64,
     /// Its zone's offset then, seconds, where the zone is known.
     pub(crate) offset_s: Option<i32>,
+    /// How far it went back not long ago: what was recorded before then may show later readings
+    /// than it does.
+    pub(crate) went_back_us: i64,
 }
 
 /// A verdict on zone claims, and under which circumstances it was found.

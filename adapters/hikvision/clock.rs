@@ -27,6 +27,8 @@ pub(crate) struct DeviceNow {
     pub(crate) wall_ahead_us: i64,
     /// Whether zone claims of listings are believed.
     pub(crate) trust: ZoneTrust,
+    /// How much later than `listing` readings of the past may be.
+    pub(crate) went_back_us: i64,
 }
 
 impl Hikvision {
@@ -53,6 +55,10 @@ impl Hikvision {
             ahead_us: clock.shown.civil.micros_as_if_utc() - middle.micros()
                 + clock.resolution_us as i64 / 2,
             offset_s: rule.map(|r| r.offset_secs(middle)),
+            went_back_us: rule.map_or(0, |r| {
+                let before = r.offset_secs(middle.plus_us(-WENT_BACK_US));
+                i64::from((before - r.offset_secs(middle)).max(0)) * 1_000_000
+            }),
         };
         self.learnt(|l| l.clock = Some(seen));
         let trust = self.assumed();
@@ -187,11 +193,16 @@ impl Hikvision {
 /// Where a device did not say which tracks it has.
 const FIRST_TRACK: u32 = 101;
 
+/// A clock that went back shows readings that it showed before for no longer than this: an hour, and
+/// what clocks are off.
+const WENT_BACK_US: i64 = 75 * 60_000_000;
+
 fn device_now(clock: &SeenClock, trust: ZoneTrust, now: Utc) -> DeviceNow {
     let wall = Civil::from_micros_as_if_utc(now.plus_us(clock.ahead_us).micros());
     let wall_ahead_us = match trust {
         ZoneTrust::Claimed => i64::from(clock.offset_s.unwrap_or(0)) * 1_000_000,
         ZoneTrust::WallClock => 0,
     };
-    DeviceNow { listing: wall.plus_us(-wall_ahead_us), wall_ahead_us, trust }
+    let went_back_us = if trust == ZoneTrust::WallClock { clock.went_back_us } else { 0 };
+    DeviceNow { listing: wall.plus_us(-wall_ahead_us), wall_ahead_us, trust, went_back_us }
 }

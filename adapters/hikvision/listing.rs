@@ -26,7 +26,7 @@ impl Hikvision {
         let empty = Page { items: Vec::new(), next: None, capped: false };
         let g = self.generation(cx).await?;
         let now = self.now(cx).await?;
-        let latest = now.listing.plus_us(FUTURE_US);
+        let latest = now.listing.plus_us(FUTURE_US + now.went_back_us);
         let window = query.window;
         if window.start >= latest || window.is_empty() {
             return Ok(empty);
@@ -82,8 +82,12 @@ impl Hikvision {
         let items = match next {
             Next::Repeated { .. } => Vec::new(),
             _ => {
-                let how =
-                    Listing { ends: self.policy.ends, trust: now.trust, now: Some(now.listing) };
+                let how = Listing {
+                    ends: self.policy.ends,
+                    trust: now.trust,
+                    now: Some(now.listing),
+                    went_back: now.went_back_us > 0,
+                };
                 self.converted(&page.items, &query, how)?
             }
         };

@@ -16,7 +16,7 @@ impl Hikvision {
         let empty = Page { items: Vec::new(), next: None, capped: false };
         let g = self.generation(cx).await?;
         let now = self.now(cx).await?;
-        let wall = now.listing.plus_us(now.wall_ahead_us + FUTURE_US);
+        let wall = now.listing.plus_us(now.wall_ahead_us + now.went_back_us + FUTURE_US);
         let window = query.window;
         if window.start >= wall || window.is_empty() {
             return Ok(empty);

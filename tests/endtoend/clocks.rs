@@ -4,7 +4,8 @@
 //! that machines read; nothing on the way but the encoder of the picture knows it.
 
 use dvrgate_model::ports::Clock as _;
-use dvrgate_model::{Direction, Utc};
+use dvrgate_model::{Direction, Utc, UtcRange, ZoneRule};
+use dvrgate_testkit::DeviceClock;
 use dvrgate_testkit::clock::SystemClock;
 
 use crate::pictures::{self, SIZE};
@@ -18,6 +19,7 @@ const FRAME_US: i64 = 80_000;
 const DRIFT_PPM: f64 = 6.0;
 const SECOND_US: i64 = 1_000_000;
 const HOUR_US: i64 = 3_600 * SECOND_US;
+const DAY_US: i64 = 24 * HOUR_US;
 
 /// A recorder 137 s ahead, with these stretches of one channel.
 fn scenario(zone: &str, drift_ppm: f64, stretches: &[(String, String)]) -> String {
@@ -183,6 +185,56 @@ fn across_midnight_of_a_drifting_clock() {
     plays_both_ways(&text);
 }
 
+/// The instant at which that zone last went back by an hour.
+fn last_autumn(zone: &str) -> Utc {
+    let zone = ZoneRule::iana(zone).unwrap();
+    let now = SystemClock.utc();
+    let clock = DeviceClock::exact(zone.clone());
+    let year = UtcRange::clamped(now.plus_us(-380 * DAY_US), now.plus_us(-HOUR_US));
+    let back = |t: &Utc| zone.offset_secs(*t) < zone.offset_secs(t.plus_us(-SECOND_US));
+    clock.breaks(year).into_iter().rev().find(back).unwrap()
+}
+
+/// A rule by which summer time ends at that instant on a clock that is right: what a recorder with
+/// a rule of its own believes.
+fn rule_ending_at(end: Utc) -> String {
+    let ahead_s = 2 * 3_600;
+    let local = ZoneRule::fixed(ahead_s).unwrap().civil(end);
+    let (_, month, day) = local.date();
+    let since_1970 = local.micros_as_if_utc().div_euclid(DAY_US);
+    let weekday = (since_1970 + 4).rem_euclid(7);
+    let week = (day - 1) / 7 + 1;
+    let time = local.micros_as_if_utc().rem_euclid(DAY_US) / SECOND_US;
+    let (h, m, s) = (time / 3_600, time / 60 % 60, time % 60);
+    let begin = (month + 5) % 12 + 1;
+    format!("CET-1CEST,M{begin}.5.0,M{month}.{week}.{weekday}/{h}:{m:02}:{s:02}")
+}
+
+#[test]
+fn through_the_doubled_hour_of_last_autumn() {
+    let change = last_autumn("Europe/Bratislava");
+    // The recorder is fast, so it goes back early. Both passes of the doubled hour and the change
+    // itself are recorded.
+    let at = |s: i64| change.plus_us(s * SECOND_US).to_string();
+    let stretches = [(at(-2_400), at(-2_340)), (at(-200), at(-60)), (at(1_200), at(1_260))];
+    plays_both_ways(&scenario("Europe/Bratislava", 0.0, &stretches));
+}
+
+#[test]
+fn through_a_doubled_hour_on_a_drifting_clock_with_a_rule_of_its_own() {
+    let change =
+        Utc::from_secs(SystemClock.utc().plus_us(-40 * 60 * SECOND_US).micros() / SECOND_US);
+    let at = |s: i64| change.plus_us(s * SECOND_US).to_string();
+    let stretches = [(at(-1_800), at(-1_740)), (at(-200), at(-60)), (at(1_500), at(1_560))];
+    let text = scenario(&rule_ending_at(change), DRIFT_PPM, &stretches);
+    let recorder = Recorder::start(&text);
+    let goes_back = change.plus_us(-137_400_000);
+    let shown = |t: Utc| recorder.recorder().label(t).micros_as_if_utc();
+    assert!(shown(goes_back.plus_us(60 * SECOND_US)) < shown(goes_back.plus_us(-60 * SECOND_US)));
+    drop(recorder);
+    plays_both_ways(&text);
+}
+
 #[test]
 fn a_seek_starts_at_the_clean_point_before_in_both_directions() {
     let stretches = [("-40m", "-37m"), ("-30m", "-28m")].map(|(a, b)| (a.into(), b.into()));
@@ -230,4 +282,16 @@ fn a_seek_starts_at_the_clean_point_before_in_both_directions() {
     }
     client.teardown();
     gateway.stop();
+}
+
+/// A recorder that lists each of its files: no picture is lost or doubled where they meet, though
+/// their labels have whole seconds.
+#[test]
+fn across_the_borders_of_files() {
+    let stretches = [("-40m".into(), "-38m".into())];
+    let text = scenario("Europe/Bratislava", DRIFT_PPM, &stretches)
+        .replace("file = \"1m\"", "file = \"15s\"")
+        .replace("[storage]", "[behaviour]\nprofile = \"nvr-4.60\"\n[storage]")
+        .replace("id = 1\n", "id = 1\nkind = \"ip\"\n");
+    plays_both_ways(&text);
 }

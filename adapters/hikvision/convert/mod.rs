@@ -27,6 +27,8 @@ pub(crate) struct Listing {
     pub(crate) trust: ZoneTrust,
     /// The device's clock now, in the convention of listings.
     pub(crate) now: Option<Civil>,
+    /// It went back not long ago: later readings are of the past.
+    pub(crate) went_back: bool,
 }
 
 /// One listed segment. `None` for pictures and for other tracks, which some firmware mixes in.
@@ -45,7 +47,11 @@ pub(crate) fn segment(
             .ok_or_else(|| WireError::Value { element, value: text.chars().take(60).collect() })
     };
     let (start, mut end) = (read("startTime", &m.start)?, read("endTime", &m.end)?);
-    let growing = how.now.is_some_and(|now| listing_civil(&end, how.trust).plus_us(OPEN_US) > now);
+    let growing = how.now.is_some_and(|now| {
+        let end = listing_civil(&end, how.trust);
+        let passed = how.went_back && end > now.plus_us(OPEN_US);
+        end.plus_us(OPEN_US) > now && !passed
+    });
     if how.ends == Ends::InclusiveSecond {
         end.civil = end.civil.plus_us(1_000_000);
     }
@@ -86,6 +92,7 @@ mod tests {
             ends: Ends::InclusiveSecond,
             trust: ZoneTrust::WallClock,
             now: reading(now).map(|t| t.civil),
+            went_back: false,
         }
     }
 
@@ -113,6 +120,10 @@ mod tests {
             all[0].locator.0.starts_with(b"rtsp://192.0.2.40/Streaming/tracks/101/?starttime=")
         );
         assert!(all[1].growing, "its end is 90 s old");
+        // An hour before, as after the end of summer time: the same readings are of the past.
+        let back = Listing { went_back: true, ..listing("2026-08-18T14:22:30") };
+        let past = segment(&page.items[1], ChannelId(1), StreamKind::Main, back).unwrap().unwrap();
+        assert!(!past.growing);
         let other =
             segment(&page.items[0], ChannelId(2), StreamKind::Main, listing("2027-01-01T00:00:00"));
         assert_eq!(other, Ok(None));

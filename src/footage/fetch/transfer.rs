@@ -164,13 +164,20 @@ impl Job {
         brought: &mut Brought,
     ) -> Result<Option<Utc>> {
         let mut cut = None;
-        for source in clock.source_windows(window, Convention::Listing) {
+        let listed = listed(segment, clock);
+        let mut sources = clock.source_windows(window, Convention::Listing);
+        // A segment ends where the recorder says, also where its clock went back in the last group
+        // of pictures and no longer shows that reading.
+        if let Some(last) = sources.last_mut().filter(|_| window.end() >= segment.end.utc) {
+            last.end = last.end.max(listed.end);
+        }
+        for source in sources {
             let request = FootageRequest {
                 channel,
                 stream,
                 window: source,
                 locator: Some(segment.locator.clone()),
-                segment: Some(listed(segment, clock)),
+                segment: Some(listed),
                 resume: 0,
             };
             let timing = Timing::new(clock.clone(), window.start());
