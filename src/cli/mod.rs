@@ -4,6 +4,7 @@ mod check;
 #[cfg(feature = "demo")]
 mod demo;
 mod exit;
+mod health;
 mod list;
 mod log;
 mod mappings;
@@ -61,6 +62,8 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// Read configuration and mappings; contact nothing.
     Check(ConfigArg),
+    /// Ask the gateway on this machine whether it serves: exit code 0 if it does.
+    Health(ConfigArg),
     /// What a recorder is and can do: model, channels, clock, footage, limits, what will not work.
     Probe(probe::ProbeArgs),
     /// One pass of index sync, with progress, then end.
@@ -163,6 +166,7 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         #[cfg(feature = "demo")]
         Command::Simulate(args) => simulate::run(args).await,
         Command::Check(args) => check::run(&args),
+        Command::Health(args) => health::run(&args).await,
         Command::Probe(args) => probe::run(args).await,
         Command::Sync(args) => sync::run(args).await,
         Command::Recordings(args) => list::recordings(&args),

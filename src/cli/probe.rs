@@ -17,7 +17,7 @@ Examples:
   PW=secret dvrgate probe http://192.0.2.64 --vendor hikvision --username viewer --password-env PW")]
 pub struct ProbeArgs {
     /// Address of a recorder that is in no configuration yet.
-    #[arg(value_name = "URL", conflicts_with_all = ["config", "device"], requires = "vendor")]
+    #[arg(value_name = "URL", conflicts_with = "device", requires = "vendor")]
     url: Option<url::Url>,
     /// Its family.
     #[arg(long, value_name = "V")]
@@ -28,8 +28,8 @@ pub struct ProbeArgs {
     /// Environment variable that holds the password.
     #[arg(long, value_name = "VAR")]
     password_env: Option<String>,
-    /// The configuration file.
-    #[arg(long, value_name = "FILE", env = "DVRGATE_CONFIG", requires = "device")]
+    /// The configuration file. Not read for a URL: the environment may name one all the same.
+    #[arg(long, value_name = "FILE", env = "DVRGATE_CONFIG")]
     config: Option<std::path::PathBuf>,
     /// A recorder of the configuration.
     #[arg(long, value_name = "ID")]
@@ -212,5 +212,34 @@ fn tell_capabilities(c: &Capabilities) {
         if missing {
             line("cannot", what);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        probe: ProbeArgs,
+    }
+
+    fn device(args: &str) -> Result<Device, String> {
+        let line = Line::try_parse_from(["probe"].into_iter().chain(args.split(' ')));
+        line.map_err(|e| e.to_string())?.probe.device().map_err(|e| format!("{e:?}"))
+    }
+
+    #[test]
+    fn a_url_needs_no_configuration_even_where_the_environment_names_one() {
+        // In the image DVRGATE_CONFIG is always set, which is the same as --config to the parser.
+        let probed = device("http://192.0.2.64 --vendor hikvision --config /nowhere.toml").unwrap();
+        assert_eq!(probed.address, "192.0.2.64");
+        assert!(device("http://192.0.2.64").unwrap_err().contains("--vendor"));
+        assert!(device("http://192.0.2.64 --vendor hikvision --device yard").is_err());
+        assert!(device("--config /nowhere.toml").unwrap_err().contains("--device ID"));
+        assert!(device("--config /nowhere.toml --device yard").unwrap_err().contains("/nowhere"));
     }
 }
