@@ -243,7 +243,7 @@ const NOISE_US: i64 = 50_000;
 /// No recorder's clock drifts faster (43 s a day); what changes faster was set.
 pub const MAX_DRIFT_PPB: i64 = 500_000;
 /// Shortest time over which a drift is computed.
-const MIN_BASELINE_US: i64 = 3_600_000_000;
+pub const MIN_BASELINE_US: i64 = 3_600_000_000;
 /// When an epoch has become this much less certain than a fresh measurement, a new one begins.
 const STALE_US: i64 = 500_000;
 

@@ -82,6 +82,8 @@ pub struct Search {
     /// Readings, besides those of sweeps.
     most: usize,
     hint: Option<Hint>,
+    /// It is enough to see that the offset is still in there.
+    checked: Option<Interval>,
     known: Option<Known>,
     /// What the next reading is for.
     plan: Plan,
@@ -133,6 +135,7 @@ impl Search {
             pause_us: pause_us.max(0),
             most,
             hint: None,
+            checked: None,
             known: None,
             plan: Plan::Halve,
             since: None,
@@ -144,6 +147,13 @@ impl Search {
     /// The offset is believed to be in there. Wrong hints cost time and nothing else.
     pub fn expect(&mut self, offsets: Interval) {
         self.hint = Some(Hint { offsets: offsets.wider(MARGIN_US), until: None });
+    }
+
+    /// The same for an offset that was measured so short a while ago that it only has to be seen
+    /// whether it still holds.
+    pub fn check(&mut self, offsets: Interval) {
+        self.expect(offsets);
+        self.checked = Some(offsets);
     }
 
     /// Takes a reading.
@@ -247,6 +257,7 @@ impl Search {
             n if n >= most => i64::MAX,
             n if n >= PATIENCE => FAIR_US.max(known.trip_us * 3 / 2),
             n if n >= CONTENT => FAIR_US,
+            _ if self.checked.is_some_and(|i| i.and(known.within).width_us() >= 0) => FAIR_US,
             _ => NARROW_US,
         };
         known.within.width_us() <= enough_us

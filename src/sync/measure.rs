@@ -7,7 +7,7 @@ use dvrgate_model::{
     Basis, ClockEpoch, ClockReading, Error, Result, ZoneClaim, ZoneRule, ZoneTrust,
 };
 
-use crate::clock::{Measurement, device_utc};
+use crate::clock::{MIN_BASELINE_US, Measurement, device_utc};
 use crate::edge::{Interval, Reading, Search};
 
 /// Measures the clock with at most `reads` readings, besides those of one sweep over a second.
@@ -23,6 +23,7 @@ pub async fn measure(
     let pause_us = i64::try_from(device.limits.pause().as_micros()).unwrap_or(i64::MAX / 4);
     let mut search = Search::new(pause_us, reads);
     let mut means: Option<(ZoneRule, ZoneTrust)> = None;
+    let mut readings = 0;
     while let Some(wait_us) = search.next(device.clock.utc()) {
         tokio::time::sleep(Duration::from_micros(wait_us.unsigned_abs())).await;
         let reading = match device.adapter.clock(&cx).await {
@@ -41,11 +42,16 @@ pub async fn measure(
             };
             if let Some(e) = epoch.filter(fits) {
                 let at = reading.after;
-                search.expect(Interval::around(e.offset_at(at), e.uncertainty_at(at)));
+                let offsets = Interval::around(e.offset_at(at), e.uncertainty_at(at));
+                match at.since_us(e.measured_at) < MIN_BASELINE_US {
+                    true => search.check(offsets),
+                    false => search.expect(offsets),
+                }
             }
             means
         });
         let shown = device_utc(&reading.device, &device.id, zone, *trust, reading.before);
+        readings += 1;
         search.observe(&Reading {
             before: reading.before,
             shown,
@@ -57,13 +63,9 @@ pub async fn measure(
         return Err(Error::internal("a clock was read and not read"));
     };
     let half_us = within.width_us() / 2;
-    Ok(Measurement {
-        at,
-        offset_us: within.low_us + half_us,
-        uncertainty_us: half_us.unsigned_abs() + 1,
-        zone,
-        trust,
-    })
+    let offset_us = within.low_us + half_us;
+    tracing::debug!(device = %device.id, readings, offset_us, within_us = half_us, "clock measured");
+    Ok(Measurement { at, offset_us, uncertainty_us: half_us.unsigned_abs() + 1, zone, trust })
 }
 
 /// The operator's word, else the recorder's, else what was believed before, else what the reading
