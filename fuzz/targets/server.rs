@@ -10,7 +10,8 @@ use dvrgate_rtsp::headers::{ClockRange, Range, RateControl};
 use dvrgate_rtsp::message::{Item, Limits, Reader};
 use dvrgate_rtsp::rtp::ReplayExtension;
 use dvrgate_rtsp::server::{
-    Connection, Media, Now, Peer, PlayRequest, Playing, Presentation, ServerConfig, Unit, Want,
+    Connection, Destination, Media, Now, Peer, PlayRequest, Playing, Presentation, ServerConfig,
+    Unit, Want,
 };
 use futures::stream::{self, StreamExt};
 
@@ -20,7 +21,8 @@ pub fn rtsp_server(data: &[u8]) {
     let Some((switches, script)) = data.split_first() else { return };
     let gate = (switches & 1 != 0).then(super::auth::gate);
     let pause = Duration::from_millis(if switches & 2 != 0 { 25_000 } else { 40 });
-    let mut bench = Bench::new(ServerConfig { gate, ..Default::default() });
+    let multicast = "239.255.64.0/30".parse().ok();
+    let mut bench = Bench::new(ServerConfig { gate, multicast, ..Default::default() });
     let mut rest = script;
     while !rest.is_empty() && !bench.closed {
         let end = rest.windows(4).position(|w| w == b"\r\n\r\n").map_or(rest.len(), |i| i + 4);
@@ -109,9 +111,11 @@ impl Bench {
     fn answer(&mut self, want: Want) {
         match want {
             Want::Describe(r) => self.connection.described(presentation(&r.path), self.now),
-            Want::Bind { client, .. } => {
-                let ports = match client.0 {
-                    1..1024 => Err(std::io::ErrorKind::AddrInUse.into()),
+            Want::Bind { to, .. } => {
+                let ports = match to {
+                    Destination::Client { ports: (1..1024, _) } => {
+                        Err(std::io::ErrorKind::AddrInUse.into())
+                    }
                     _ => Ok((62_000, 62_001)),
                 };
                 self.connection.bound(ports, self.now);

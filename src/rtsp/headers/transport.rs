@@ -1,6 +1,7 @@
 //! `Transport`: how a stream travels (RFC 2326 12.39; ONVIF Streaming 5.1).
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use super::BadHeader;
@@ -25,6 +26,12 @@ pub struct Transport {
     pub interleaved: Option<(u8, u8)>,
     /// The client's ports for RTP and RTCP.
     pub client_port: Option<(u16, u16)>,
+    /// Address of the group, with `multicast`.
+    pub destination: Option<Ipv4Addr>,
+    /// Ports of the group for RTP and RTCP.
+    pub port: Option<(u16, u16)>,
+    /// How many routers may pass it on, with `multicast`.
+    pub ttl: Option<u8>,
     /// The server's ports for RTP and RTCP.
     pub server_port: Option<(u16, u16)>,
     /// Synchronization source of the server.
@@ -50,6 +57,9 @@ impl Transport {
             multicast: false,
             interleaved: None,
             client_port: None,
+            destination: None,
+            port: None,
+            ttl: None,
             server_port: None,
             ssrc: None,
             mode: None,
@@ -87,6 +97,10 @@ impl FromStr for Transport {
                 "multicast" => t.multicast = true,
                 "interleaved" => t.interleaved = Some(pair(value, u8::MAX)?),
                 "client_port" => t.client_port = Some(pair(value, u16::MAX)?),
+                // Another's address is never a destination of ours, so names need not be known.
+                "destination" => t.destination = value.parse().ok(),
+                "port" => t.port = Some(pair(value, u16::MAX)?),
+                "ttl" => t.ttl = value.parse().ok(),
                 "server_port" => t.server_port = Some(pair(value, u16::MAX)?),
                 // Seen with a blank in front and without leading zeros.
                 "ssrc" => t.ssrc = u32::from_str_radix(value, 16).ok(),
@@ -121,6 +135,15 @@ impl fmt::Display for Transport {
             Lower::Tcp => "RTP/AVP/TCP",
         })?;
         f.write_str(if self.multicast { ";multicast" } else { ";unicast" })?;
+        if let Some(address) = self.destination {
+            write!(f, ";destination={address}")?;
+        }
+        if let Some((a, b)) = self.port {
+            write!(f, ";port={a}-{b}")?;
+        }
+        if let Some(ttl) = self.ttl {
+            write!(f, ";ttl={ttl}")?;
+        }
         if let Some((a, b)) = self.interleaved {
             write!(f, ";interleaved={a}-{b}")?;
         }
@@ -175,7 +198,18 @@ mod tests {
                 "RTP/AVP;unicast;client_port=61048-61049;server_port=62000-62001;ssrc=0D6D6627;mode=\"PLAY\"",
             ),
             (
-                "RTP/AVP;multicast;ttl=3",
+                "RTP/AVP;multicast;destination=239.255.64.7;port=5000;ttl=3",
+                Transport {
+                    multicast: true,
+                    destination: Some([239, 255, 64, 7].into()),
+                    port: Some((5000, 5001)),
+                    ttl: Some(3),
+                    ..udp(None)
+                },
+                "RTP/AVP;multicast;destination=239.255.64.7;port=5000-5001;ttl=3",
+            ),
+            (
+                "RTP/AVP;multicast;destination=host;ttl=300",
                 Transport { multicast: true, ..udp(None) },
                 "RTP/AVP;multicast",
             ),

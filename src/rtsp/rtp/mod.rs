@@ -13,5 +13,5 @@ pub use extension::{
     EXTENSION_BYTES, JPEG_LATER, JPEG_START, REPLAY_PROFILE, ReplayExtension, jpeg_extension,
 };
 pub use header::{Header, Packet, PacketError};
-pub use packets::{Entry, Packets, Target};
+pub use packets::{Entry, Packets, Run, Target};
 pub use rtcp::{Rtcp, SenderReport, compound as rtcp_compound, write_goodbye, write_sender_report};

@@ -37,7 +37,27 @@ pub struct Packets {
     pending_bytes: usize,
 }
 
+/// Datagrams at the head of a batch that one segmented send takes: to one target, all of one size
+/// but the last, which may be smaller.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Run {
+    /// Where they go.
+    pub target: Target,
+    /// How many there are.
+    pub packets: usize,
+    /// Size of each but the last.
+    pub segment_bytes: usize,
+    /// Size of all.
+    pub bytes: usize,
+}
+
 const INTERLEAVED_HEAD: usize = 4;
+
+impl Entry {
+    fn bytes(&self) -> usize {
+        self.head.len() + self.body.len()
+    }
+}
 
 impl Packets {
     /// Appends a packet: `head` writes its header bytes, `body` follows. An interleaved one gets
@@ -90,7 +110,7 @@ impl Packets {
             if n + 2 > out.len() {
                 break;
             }
-            for part in [&self.heads[e.head.clone()], &e.body[..]] {
+            for part in self.parts(e) {
                 let cut = skip.min(part.len());
                 skip -= cut;
                 let part = &part[cut..];
@@ -103,11 +123,15 @@ impl Packets {
         n
     }
 
+    fn parts<'a>(&'a self, e: &'a Entry) -> [&'a [u8]; 2] {
+        [&self.heads[e.head.clone()], &e.body[..]]
+    }
+
     /// Says that so many bytes of the slices were written.
     pub fn advance(&mut self, mut written: usize) {
         self.pending_bytes = self.pending_bytes.saturating_sub(written);
         while let Some(e) = self.entries.get(self.done) {
-            let left = e.head.len() + e.body.len() - self.partial;
+            let left = e.bytes() - self.partial;
             if written < left {
                 self.partial += written;
                 return;
@@ -119,18 +143,47 @@ impl Packets {
         self.clear();
     }
 
+    /// The next entries that can be sent as one, but at most so many of at most so many bytes; one
+    /// always.
+    pub fn run(&self, most_packets: usize, most_bytes: usize) -> Option<Run> {
+        let mut rest = self.entries[self.done..].iter();
+        let first = rest.next()?;
+        let segment_bytes = first.bytes();
+        let mut run = Run { target: first.target, packets: 1, segment_bytes, bytes: segment_bytes };
+        for e in rest {
+            let (len, before) = (e.bytes(), run.packets * segment_bytes);
+            let fits = run.packets < most_packets && run.bytes + len <= most_bytes;
+            // A smaller one is the last.
+            if e.target != run.target || len > segment_bytes || !fits || run.bytes < before {
+                break;
+            }
+            run.packets += 1;
+            run.bytes += len;
+        }
+        Some(run)
+    }
+
     /// The next entry as a datagram: target, header and payload.
     pub fn datagram(&self) -> Option<(Target, [&[u8]; 2])> {
         let e = self.entries.get(self.done)?;
-        Some((e.target, [&self.heads[e.head.clone()], &e.body[..]]))
+        Some((e.target, self.parts(e)))
     }
 
     /// Says that the next entry was sent.
     pub fn datagram_done(&mut self) {
-        if let Some(e) = self.entries.get(self.done) {
-            let len = e.head.len() + e.body.len();
-            self.advance(len);
-        }
+        self.datagrams_done(1);
+    }
+
+    /// The next entries as datagrams: header and payload of each.
+    pub fn datagrams(&self) -> impl Iterator<Item = [&[u8]; 2]> {
+        self.entries[self.done..].iter().map(|e| self.parts(e))
+    }
+
+    /// Says that so many entries were sent.
+    pub fn datagrams_done(&mut self, count: usize) {
+        let sent = self.entries[self.done..].iter().take(count);
+        let bytes = sent.map(Entry::bytes).sum();
+        self.advance(bytes);
     }
 
     fn clear(&mut self) {
@@ -176,6 +229,15 @@ mod tests {
         }
     }
 
+    /// Packets of these targets and sizes.
+    fn datagrams(list: &[(Target, usize)]) -> Packets {
+        let mut p = Packets::default();
+        for (target, len) in list {
+            p.push(*target, vec![0; len - 1].into(), |h| h.push(b'h'));
+        }
+        p
+    }
+
     #[test]
     fn datagrams_come_one_by_one() {
         let mut p = Packets::default();
@@ -186,5 +248,41 @@ mod tests {
         assert_eq!(p.datagram(), Some((Target::Rtcp(1), [&b"c"[..], &b""[..]])));
         p.datagram_done();
         assert!(p.datagram().is_none() && p.is_empty());
+    }
+
+    #[test]
+    fn a_run_ends_with_its_target_its_size_or_a_smaller_one() {
+        let (a, b, c) = (Target::Rtp(0), Target::Rtp(1), Target::Rtcp(0));
+        for (list, packets) in [
+            (&[(a, 9)][..], &[1][..]),
+            // Parameter sets, then a unit in fragments, then one that fits into a packet.
+            (&[(a, 5), (a, 3), (a, 9), (a, 9), (a, 9), (a, 4), (a, 2)], &[2, 4, 1]),
+            (&[(a, 9), (a, 9), (a, 9)], &[3]),
+            (&[(a, 9), (b, 9), (a, 9)], &[1, 1, 1]),
+            (&[(a, 9), (a, 9), (c, 9), (c, 9)], &[2, 2]),
+            (&[(a, 4), (a, 9)], &[1, 1]),
+        ] {
+            let mut p = datagrams(list);
+            let mut runs = Vec::new();
+            while let Some(run) = p.run(64, 1000) {
+                let sizes: Vec<usize> =
+                    p.datagrams().take(run.packets).map(|d| d.concat().len()).collect();
+                assert!(sizes[..run.packets - 1].iter().all(|s| *s == run.segment_bytes));
+                assert_eq!(sizes.iter().sum::<usize>(), run.bytes);
+                runs.push(run.packets);
+                p.datagrams_done(run.packets);
+            }
+            assert_eq!(runs, packets, "{list:?}");
+            assert_eq!((p.is_empty(), p.pending_bytes()), (true, 0));
+        }
+    }
+
+    #[test]
+    fn a_run_is_bounded_but_never_empty() {
+        let p = datagrams(&[(Target::Rtp(0), 9); 5]);
+        for (packets, bytes, expected) in [(2, 1000, 2), (64, 27, 3), (64, 26, 2), (0, 0, 1)] {
+            assert_eq!(p.run(packets, bytes).unwrap().packets, expected);
+        }
+        assert_eq!(Packets::default().run(64, 1000), None);
     }
 }

@@ -10,7 +10,9 @@ use dvrgate_model::Result;
 
 use super::playback::PlayWaiting;
 use super::session::Session;
-use super::{DescribeRequest, Now, Peer, PlayRequest, Playing, Presentation, ServerConfig, Unit};
+use super::{
+    DescribeRequest, Destination, Now, Peer, PlayRequest, Playing, Presentation, ServerConfig, Unit,
+};
 use crate::headers::Transport;
 use crate::message::{Item, Limits, Reader, Request, Response, Status};
 use crate::rtp::{Packets, rtcp_compound};
@@ -25,8 +27,8 @@ pub enum Want {
     Bind {
         /// Number of the stream in the session.
         stream: usize,
-        /// The client's ports for RTP and RTCP.
-        client: (u16, u16),
+        /// Where they send to.
+        to: Destination,
     },
     /// Answer with [`Connection::playing`].
     Play(PlayRequest),

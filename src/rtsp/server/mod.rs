@@ -27,6 +27,7 @@ mod tests;
 mod timeout;
 mod tokio;
 pub mod transport;
+mod udp;
 mod uri;
 
 use std::net::IpAddr;
@@ -42,6 +43,7 @@ pub use self::application::{
 pub use self::connection::{Connection, Want};
 pub use self::timeout::SessionTimeout;
 pub use self::tokio::{Server, Shared, serve_connection};
+pub use self::udp::{BadGroups, Destination, Group, Groups};
 
 /// How the server behaves.
 #[derive(Clone, Debug)]
@@ -56,6 +58,8 @@ pub struct ServerConfig {
     pub idle_timeout: Duration,
     /// Connections at the same time; one more is closed at once.
     pub max_connections: usize,
+    /// Multicast addresses that clients may ask for; `None` refuses multicast.
+    pub multicast: Option<Groups>,
     /// `Server:` header.
     pub name: String,
 }
@@ -68,6 +72,7 @@ impl Default for ServerConfig {
             session_timeout: SessionTimeout::default(),
             idle_timeout: Duration::from_secs(60),
             max_connections: 2048,
+            multicast: None,
             name: "dvrgate".to_owned(),
         }
     }

@@ -8,6 +8,7 @@ use dvrgate_model::Utc;
 
 use super::Unit;
 use super::queue::Queued;
+use super::udp::Lease;
 use crate::headers::{Frames, RateControl, Transport};
 use crate::rtp::Target;
 use crate::rtp::packetize::Packetizer;
@@ -21,6 +22,8 @@ pub(super) struct Stream {
     pub url: String,
     /// As agreed.
     pub transport: Transport,
+    /// Its multicast group, where it has one; free again when the stream is gone.
+    pub _group: Option<Lease>,
     pub rtp: Target,
     pub rtcp: Target,
     pub clock_hz: u32,

@@ -7,8 +7,9 @@ use dvrgate_auth::Identity;
 use super::connection::{Connection, Waiting, Want};
 use super::dispatch::{Handled, Refused};
 use super::session::{Session, Stream};
+use super::udp::Lease;
 use super::uri::{Uri, control};
-use super::{DescribeRequest, Presentation};
+use super::{DescribeRequest, Destination, Presentation};
 use crate::headers::{ClockRange, Lower, Transport};
 use crate::message::{Request, Status};
 use crate::rtp::Target;
@@ -117,15 +118,7 @@ impl Connection {
         self.described = Some((path.clone(), presentation));
         let media = media.ok_or(Status::NOT_FOUND)?;
         let wishes = request.fields.get("Transport").ok_or(Status::UNSUPPORTED_TRANSPORT)?;
-        let datagrams = self.datagrams_allowed;
-        let usable = |t: &Transport| {
-            let ports = t.client_port.is_some_and(|(a, b)| a != 0 && b != 0);
-            !t.multicast
-                && t.mode.as_deref().is_none_or(|m| m == "PLAY")
-                && (t.lower == Lower::Tcp || (datagrams && ports))
-        };
-        let wish = Transport::alternatives(wishes).into_iter().find(usable);
-        let mut transport = wish.ok_or(Status::UNSUPPORTED_TRANSPORT)?;
+        let (mut transport, group) = self.choose(wishes)?;
 
         let url = self.url(&uri, &format!("{path}/{}", control(index)));
         let session = self.session.get_or_insert_with(|| Session {
@@ -160,10 +153,16 @@ impl Connection {
         transport.mode = None;
         transport.server_port = None;
         let payload_type = payload_type(&media.params, index);
+        let to = match (&group, transport.client_port) {
+            (Some(lease), _) => Some(Destination::Group(lease.group())),
+            (None, Some(ports)) => Some(Destination::Client { ports }),
+            (None, None) => None,
+        };
         session.streams.push(Stream {
             media: index,
             url,
             transport: transport.clone(),
+            _group: group,
             rtp,
             rtcp,
             clock_hz: media.params.clock_rate_hz(),
@@ -172,14 +171,48 @@ impl Connection {
             next: rand::random(),
             report_at: None,
         });
-        match transport.client_port {
-            Some(client) => {
+        match to {
+            Some(to) => {
                 self.waiting = Some(Waiting::Bind(request.clone(), transport));
-                self.wants.push_back(Want::Bind { stream: number, client });
+                self.wants.push_back(Want::Bind { stream: number, to });
             }
             None => self.reply_setup(request, &transport),
         }
         Ok(())
+    }
+
+    /// The first of the client's wishes that can be met. Other profiles than RTP/AVP (encryption
+    /// and feedback have theirs) are none of them.
+    fn choose(&self, wishes: &str) -> Result<(Transport, Option<Lease>), Refused> {
+        for mut wish in Transport::alternatives(wishes) {
+            if wish.mode.as_deref().is_some_and(|m| m != "PLAY") {
+                continue;
+            }
+            let Transport { destination, port, ttl, .. } = wish;
+            (wish.destination, wish.port, wish.ttl) = (None, None, None);
+            match (wish.lower, wish.multicast, &self.config.multicast) {
+                (Lower::Tcp, false, _) => return Ok((wish, None)),
+                (Lower::Udp, false, _)
+                    if self.datagrams_allowed
+                        && wish.client_port.is_some_and(|(a, b)| a != 0 && b != 0) =>
+                {
+                    return Ok((wish, None));
+                }
+                (Lower::Udp, true, Some(groups))
+                    if self.datagrams_allowed && self.peer.local.to_canonical().is_ipv4() =>
+                {
+                    let lease = groups.lease(destination, port, ttl);
+                    let lease = lease.ok_or(Status::NOT_ENOUGH_BANDWIDTH)?;
+                    let group = lease.group();
+                    wish.client_port = None;
+                    wish.destination = Some(group.address);
+                    (wish.port, wish.ttl) = (Some(group.ports), Some(group.ttl));
+                    return Ok((wish, Some(lease)));
+                }
+                _ => {}
+            }
+        }
+        Err(Status::UNSUPPORTED_TRANSPORT.into())
     }
 
     pub(super) fn setup_bound(
@@ -191,7 +224,7 @@ impl Connection {
         let Some(stream) = self.session.as_mut().and_then(|s| s.streams.last_mut()) else { return };
         match ports {
             Ok(ports) => {
-                transport.server_port = Some(ports);
+                transport.server_port = Some(ports).filter(|_| !transport.multicast);
                 stream.transport = transport.clone();
                 self.reply_setup(request, &transport);
             }

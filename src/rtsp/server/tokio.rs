@@ -2,14 +2,14 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
 use ::tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use ::tokio::net::{TcpListener, TcpStream, UdpSocket};
+use ::tokio::net::{TcpListener, TcpStream};
 use ::tokio::sync::Semaphore;
 use ::tokio::task::JoinSet;
 use ::tokio::time::{Sleep, sleep_until, timeout};
@@ -25,10 +25,8 @@ use tokio_util::io::poll_read_buf;
 use tokio_util::sync::CancellationToken;
 
 use super::transport::{Pairs, Stream, Via, serve_any};
-use super::{
-    Application, Connection, Now, Peer, Playing, Presentation, ServerConfig, TICK, Unit, Want,
-};
-use crate::rtp::Target;
+use super::udp::Datagrams;
+use super::{Application, Connection, Now, Peer, Playing, Presentation, ServerConfig, Unit, Want};
 
 /// What all connections of a server share.
 #[derive(Debug)]
@@ -63,13 +61,8 @@ const SLICES: usize = 1024;
 const READ_BYTES: usize = 16 * 1024;
 /// Writes, of some 256 kB each, after which other connections have their turn.
 const WRITES_A_TURN: usize = 8;
-/// Datagram bytes a tick over UDP: 105 Mbit/s. A key frame must not overrun a receiver's buffer.
-const DATAGRAM_BYTES_A_TICK: usize = 64 * 1024;
-/// Largest datagram that is read from a client: a compound of receiver reports.
-const RTCP_BYTES: usize = 1500;
 /// Time for a TLS handshake.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
-const PORT_ATTEMPTS: usize = 64;
 /// Time for connections to end at shutdown.
 const DRAIN: Duration = Duration::from_secs(3);
 /// Time to write the last answer to a client that does not read.
@@ -196,9 +189,8 @@ where
         connection,
         question: None,
         units: None,
-        ports: Vec::new(),
+        datagrams: Datagrams::new(instant()),
         timer: Box::pin(sleep_until(::tokio::time::Instant::now())),
-        portion: Portion { until: now().instant, sent: 0 },
         close_by: None,
         unflushed: false,
     };
@@ -225,18 +217,6 @@ enum Answer {
     Playing(Result<Playing>),
 }
 
-/// The UDP ports of one stream.
-struct Ports {
-    rtp: UdpSocket,
-    rtcp: UdpSocket,
-}
-
-/// Datagram bytes of the current tick.
-struct Portion {
-    until: Instant,
-    sent: usize,
-}
-
 struct Driver<'a, S> {
     io: S,
     peer: Peer,
@@ -244,9 +224,8 @@ struct Driver<'a, S> {
     connection: Connection,
     question: Option<BoxFuture<'a, Answer>>,
     units: Option<BoxStream<'static, Result<Unit>>>,
-    ports: Vec<Option<Ports>>,
+    datagrams: Datagrams,
     timer: Pin<Box<Sleep>>,
-    portion: Portion,
     /// The connection is over; what is left may be written until then.
     close_by: Option<Instant>,
     /// A layer above the socket (TLS, WebSocket) took bytes that it has not passed on.
@@ -266,37 +245,19 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Driver<'a, S> {
                     let answer = application.play(request);
                     self.question = Some(answer.map(Answer::Playing).boxed());
                 }
-                Want::Bind { stream, client } => {
-                    let bound = bind_pair(self.peer, client).map(|(ports, numbers)| {
-                        self.ports.resize_with(self.ports.len().max(stream + 1), || None);
-                        self.ports[stream] = Some(ports);
-                        numbers
-                    });
+                Want::Bind { stream, to } => {
+                    let bound = self.datagrams.bind(stream, self.peer, to);
                     self.connection.bound(bound, now());
                 }
                 Want::Stop => {
-                    self.send_goodbyes();
+                    self.datagrams.close(self.connection.datagrams());
                     self.units = None;
                     self.question = None;
-                    self.ports.clear();
                 }
                 Want::Close => self.close_by = Some(instant() + CLOSE_TIME),
             }
         }
         self.close_by.is_some_and(|t| self.all_written() || instant() >= t)
-    }
-
-    /// The session is over, its ports are about to close: a few small datagrams are left.
-    fn send_goodbyes(&mut self) {
-        while let Some((target, [head, body])) = self.connection.datagrams().datagram() {
-            if let Target::Rtcp(stream) = target
-                && let Some(Some(ports)) = self.ports.get(stream)
-            {
-                // A client that is gone has no need of it.
-                let _ = ports.rtcp.try_send(&[head, body].concat());
-            }
-            self.connection.datagrams().datagram_done();
-        }
     }
 
     /// Does all that can be done now. Ready when the connection may want something.
@@ -326,7 +287,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Driver<'a, S> {
             self.fill(cx);
             let wrote = self.poll_write(cx)?.is_ready();
             wrote_all |= wrote;
-            let sent = self.poll_send(cx).is_ready();
+            let packets = self.connection.datagrams();
+            let sent = self.datagrams.poll_send(cx, packets, instant()).is_ready();
             if !wrote && !sent {
                 break;
             }
@@ -341,7 +303,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Driver<'a, S> {
                 break;
             }
         }
-        self.poll_rtcp(cx);
+        let connection = &mut self.connection;
+        self.datagrams.poll_rtcp(cx, |bytes| connection.received_rtcp(bytes, now()));
         turn |= self.poll_timer(cx).is_ready();
         if wrote_all && self.connection.out().is_empty() {
             // Requests may have waited for room.
@@ -410,64 +373,16 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Driver<'a, S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends a portion of the datagrams. What a client refuses (its port is closed) is lost, as
-    /// datagrams may be.
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.connection.datagrams().is_empty() {
-            return Poll::Pending;
-        }
-        let at = instant();
-        if at >= self.portion.until {
-            self.portion = Portion { until: at + TICK, sent: 0 };
-        }
-        let mut buffer = [0u8; crate::rtp::packetize::MAX_PACKET_BYTES];
-        let mut any = false;
-        while self.portion.sent < DATAGRAM_BYTES_A_TICK {
-            let Some((target, [head, body])) = self.connection.datagrams().datagram() else {
-                break;
-            };
-            let length = head.len() + body.len();
-            let (stream, rtcp) = match target {
-                Target::Rtp(stream) => (stream, false),
-                Target::Rtcp(stream) => (stream, true),
-                Target::Response | Target::Interleaved(_) => (usize::MAX, false),
-            };
-            if let Some(datagram) = buffer.get_mut(..length) {
-                datagram[..head.len()].copy_from_slice(head);
-                datagram[head.len()..].copy_from_slice(body);
-                if let Some(Some(ports)) = self.ports.get(stream) {
-                    let socket = if rtcp { &ports.rtcp } else { &ports.rtp };
-                    if socket.poll_send(cx, datagram).is_pending() {
-                        break;
-                    }
-                }
-            }
-            self.portion.sent += length;
-            self.connection.datagrams().datagram_done();
-            any = true;
-        }
-        if any { Poll::Ready(()) } else { Poll::Pending }
-    }
-
-    fn poll_rtcp(&mut self, cx: &mut Context<'_>) {
-        let mut bytes = [0u8; RTCP_BYTES];
-        for socket in self.ports.iter().flatten().map(|p| &p.rtcp) {
-            let mut buffer = ::tokio::io::ReadBuf::new(&mut bytes);
-            while let Poll::Ready(Ok(())) = socket.poll_recv(cx, &mut buffer) {
-                self.connection.received_rtcp(buffer.filled(), now());
-                buffer.clear();
-            }
-        }
-    }
-
     /// Ready when something is due now.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut deadline = match self.close_by {
             Some(t) => t,
             None => self.connection.deadline(self.grid),
         };
-        if !self.connection.datagrams().is_empty() && self.portion.sent >= DATAGRAM_BYTES_A_TICK {
-            deadline = deadline.min(self.portion.until);
+        if !self.connection.datagrams().is_empty()
+            && let Some(next) = self.datagrams.next_portion()
+        {
+            deadline = deadline.min(next);
         }
         if self.timer.deadline().into_std() != deadline {
             self.timer.as_mut().reset(deadline.into());
@@ -476,36 +391,4 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Driver<'a, S> {
         self.connection.tick(now());
         Poll::Ready(())
     }
-}
-
-/// A pair of neighbouring ports, the first one even (RFC 3550 section 11), that speak to the
-/// client's pair only.
-fn bind_pair(peer: Peer, client: (u16, u16)) -> io::Result<(Ports, (u16, u16))> {
-    let open = |port: u16, to: u16| -> io::Result<UdpSocket> {
-        let socket = std::net::UdpSocket::bind((peer.local, port))?;
-        socket.set_nonblocking(true)?;
-        let remote: IpAddr = peer.remote;
-        socket.connect((remote, to))?;
-        UdpSocket::from_std(socket)
-    };
-    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
-    for _ in 0..PORT_ATTEMPTS {
-        let first = open(0, client.0)?;
-        let port = first.local_addr()?.port();
-        // The even one of the two neighbours may be the one below.
-        let (rtp, rtcp) = if port.is_multiple_of(2) {
-            (Ok(first), open(port + 1, client.1))
-        } else {
-            drop(first);
-            (open(port - 1, client.0), open(port, client.1))
-        };
-        match (rtp, rtcp) {
-            (Ok(rtp), Ok(rtcp)) => {
-                let numbers = (rtp.local_addr()?.port(), rtcp.local_addr()?.port());
-                return Ok((Ports { rtp, rtcp }, numbers));
-            }
-            (Err(e), _) | (_, Err(e)) => last = e,
-        }
-    }
-    Err(last)
 }

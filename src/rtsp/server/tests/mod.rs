@@ -1,6 +1,7 @@
 //! The engine against texts and a simulated network, and the whole server against the client engine of
 //! this crate.
 
+mod datagrams;
 mod life;
 mod network;
 mod playing;
