@@ -9,7 +9,7 @@ use crate::container;
 use crate::convert::{self, listing_civil, reading};
 use crate::policy::{DownloadPolicy, ZPolicy};
 use crate::wire::search::{self, Query};
-use crate::wire::time;
+use crate::wire::{self, time};
 
 /// A clock seen this long ago is read again before a listing relies on it.
 const FRESH_US: i64 = 3_600_000_000;
@@ -41,9 +41,9 @@ impl Hikvision {
     /// One look at the clock, without a verdict.
     async fn look(&self, cx: &Cx) -> Result<ClockReading> {
         let g = self.generation(cx).await?;
-        let before = cx.clock.utc();
-        let answer = self.get(cx, time::request(g), time::parse).await?;
-        let after = cx.clock.utc();
+        let reply = cx.transports.http(cx, time::request(g)).await?;
+        let answer = wire::read(&reply, time::parse).map_err(|f| self.failed(f))?;
+        let (before, after) = (reply.sent, reply.answered);
         let clock = convert::clock(&answer).ok_or_else(|| {
             Error::malformed("the device's clock cannot be read").with("localTime", &answer.local)
         })?;
