@@ -102,6 +102,8 @@ impl Gateway {
             None => None,
         };
         let advertise = config.gateway.advertise.clone();
+        // Who listens on one address only is found at that one.
+        let bound = (!http.ip().is_unspecified()).then(|| http.to_string());
 
         let settings = Settings {
             profiles: vec!["G".to_owned()],
@@ -167,7 +169,7 @@ impl Gateway {
                 machine,
                 clock: Arc::clone(&core.clock),
                 http_port: http.port(),
-                advertise,
+                advertise: advertise.or(bound),
                 port: discovery::PORT,
                 multicast: true,
             };
@@ -237,10 +239,20 @@ fn taken(
     what: &'static str,
     e: impl std::error::Error + Send + Sync + 'static,
 ) -> Error {
-    let text = format!(
-        "cannot listen on {address} ({what}); another program may use the port, gateway.{what} \
-         chooses another"
-    );
+    let why = std::iter::successors(Some(&e as &(dyn std::error::Error + 'static)), |e| e.source())
+        .find_map(|e| e.downcast_ref::<std::io::Error>())
+        .map(std::io::Error::kind);
+    let remedy = match why {
+        Some(std::io::ErrorKind::AddrInUse) => "another program uses the port; choose another",
+        Some(std::io::ErrorKind::AddrNotAvailable) => {
+            "this machine has no such address; use one of its own or 0.0.0.0"
+        }
+        Some(std::io::ErrorKind::PermissionDenied) => {
+            "ports below 1024 are for privileged users; use a higher one"
+        }
+        _ => "choose another address",
+    };
+    let text = format!("cannot listen on {address}: {remedy} (gateway.{what})");
     Error::new(ErrorKind::Unreachable, text).with_fault(Fault::Gateway).because(e)
 }
 

@@ -6,12 +6,13 @@ use clap::Args;
 use dvrgate_index::{EventSelect, Index as _, Scope, SegmentSelect, Snapshot, blocking};
 use dvrgate_index_duckdb::DuckDbIndex;
 use dvrgate_model::{
-    Direction, Items, RecordingToken, Topic, TrackKind, TrackToken, Utc, UtcRange,
+    Direction, Items, Recording, RecordingToken, Topic, TrackKind, TrackToken, Utc, UtcRange,
 };
 use serde_json::Value;
 
 use super::output::{Format, Rows, note};
 use super::{CliError, ConfigArg};
+use crate::config::Config;
 use crate::wiring;
 
 /// What all three have.
@@ -51,8 +52,15 @@ struct Window {
     #[arg(long)]
     reverse: bool,
     /// At most so many.
-    #[arg(long, default_value_t = 1000, value_name = "N")]
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = at_least_one)]
     limit: usize,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("use a number from 1 on".to_owned()),
+        Ok(n) => Ok(n),
+    }
 }
 
 impl Window {
@@ -95,7 +103,7 @@ pub struct EventsArgs {
 
 impl Common {
     /// The recordings meant, or `None` for all.
-    fn scope(&self, snapshot: &dyn Snapshot) -> Result<Scope, CliError> {
+    fn scope(&self, config: &Config, snapshot: &dyn Snapshot) -> Result<Scope, CliError> {
         let all = snapshot.recordings(&Scope::all())?;
         if let Some(token) = &self.recording {
             let known = all.iter().any(|r| r.token.as_str() == token);
@@ -107,20 +115,23 @@ impl Common {
             return Ok(Scope { recordings: Some(vec![RecordingToken::new(token)]) });
         }
         let Some(device) = &self.device else { return Ok(Scope::all()) };
-        let tokens = all
-            .iter()
-            .filter(|r| wiring::device_of(r).is_some_and(|d| d.as_str() == device))
-            .map(|r| r.token.clone())
-            .collect();
+        let own = |r: &&Arc<Recording>| wiring::device_of(r).is_some_and(|d| d.as_str() == device);
+        let tokens: Vec<_> = all.iter().filter(own).map(|r| r.token.clone()).collect();
+        // One that was taken out of the configuration may still be in the index.
+        if tokens.is_empty() {
+            wiring::configured(config, device)?;
+        }
         Ok(Scope { recordings: Some(tokens) })
     }
 }
 
-/// The index and a view of it; the view answers only while the index is open.
-fn open(common: &Common) -> Result<(DuckDbIndex, Arc<dyn Snapshot>), CliError> {
-    let index = wiring::open_index(&common.config.load_offline()?)?;
+/// The index, a view of it and what of it is meant; the view answers only while the index is open.
+fn open(common: &Common) -> Result<(DuckDbIndex, Arc<dyn Snapshot>, Scope), CliError> {
+    let config = common.config.load_offline()?;
+    let index = wiring::open_index(&config)?;
     let snapshot = index.snapshot();
-    Ok((index, snapshot))
+    let scope = common.scope(&config, &*snapshot)?;
+    Ok((index, snapshot, scope))
 }
 
 fn time(t: Utc) -> Value {
@@ -129,8 +140,7 @@ fn time(t: Utc) -> Value {
 
 /// Lists recordings.
 pub fn recordings(args: &RecordingsArgs) -> Result<(), CliError> {
-    let (_index, snapshot) = open(&args.common)?;
-    let scope = args.common.scope(&*snapshot)?;
+    let (_index, snapshot, scope) = open(&args.common)?;
     let mut rows =
         Rows::new(&["token", "device", "name", "status", "tracks", "codec", "earliest", "latest"]);
     for r in snapshot.recordings(&scope)? {
@@ -152,8 +162,7 @@ pub fn recordings(args: &RecordingsArgs) -> Result<(), CliError> {
 
 /// Lists segments.
 pub async fn segments(args: SegmentsArgs) -> Result<(), CliError> {
-    let (_index, snapshot) = open(&args.common)?;
-    let scope = args.common.scope(&*snapshot)?;
+    let (_index, snapshot, scope) = open(&args.common)?;
     let tracks: Vec<TrackToken> = snapshot
         .recordings(&scope)?
         .iter()
@@ -199,10 +208,10 @@ pub async fn segments(args: SegmentsArgs) -> Result<(), CliError> {
 
 /// Lists events.
 pub async fn events(args: EventsArgs) -> Result<(), CliError> {
-    let (_index, snapshot) = open(&args.common)?;
+    let (_index, snapshot, scope) = open(&args.common)?;
     let range = args.window.range()?;
     let select = EventSelect {
-        scope: args.common.scope(&*snapshot)?,
+        scope,
         from: range.start(),
         to: if range.end() == Utc::MAX { Utc::MAX } else { range.end().plus_us(-1) },
         topics: (!args.topic.is_empty()).then(|| args.topic.iter().map(Topic::new).collect()),

@@ -66,9 +66,10 @@ impl From<DbError> for Error {
             DbError::Duck(_) if text.contains("Corrupt") || text.contains("checksum") => {
                 (ErrorKind::Damaged, "the index is damaged")
             }
-            DbError::Duck(_) if text.contains("lock on file") => {
-                (ErrorKind::Conflict, "another program has the index open")
-            }
+            DbError::Duck(_) if text.contains("lock on file") => (
+                ErrorKind::Conflict,
+                "another program has the index open (dvrgate serve keeps it open); stop it first",
+            ),
             DbError::Duck(_)
                 if text.contains("No space left") || text.contains("File too large") =>
             {
