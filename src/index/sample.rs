@@ -65,7 +65,8 @@ pub fn recording(channel: u32) -> Recording {
     }
 }
 
-fn track(recording: &RecordingToken, kind: TrackKind, codec: Codec) -> Track {
+/// The only track of that kind.
+pub fn track(recording: &RecordingToken, kind: TrackKind, codec: Codec) -> Track {
     let mut params = CodecParams::new(codec);
     if kind == TrackKind::Video {
         (params.width, params.height, params.frame_rate) = (704, 576, Some((25, 1)));
@@ -82,16 +83,21 @@ fn track(recording: &RecordingToken, kind: TrackKind, codec: Codec) -> Track {
 
 /// A segment of a track between two minutes.
 pub fn segment(track: &TrackToken, from: i64, to: i64) -> Change {
+    stretch(track, at(from), at(to), SegmentState::Closed)
+}
+
+/// A segment of a track; one that starts at the same instant takes its place.
+pub fn stretch(track: &TrackToken, from: Utc, to: Utc, state: SegmentState) -> Change {
     let said =
-        |m| SourceTime::from_civil(Civil::from_micros_as_if_utc(at(m).micros()), ZoneClaim::None);
+        |t: Utc| SourceTime::from_civil(Civil::from_micros_as_if_utc(t.micros()), ZoneClaim::None);
     Change::Segment(Box::new(Segment {
         id: SegmentId::derive(track, &from.to_string(), b""),
         track: track.clone(),
-        start: Stamp::exact(at(from)),
-        end: Stamp::exact(at(to)),
+        start: Stamp::exact(from),
+        end: Stamp::exact(to),
         source: (said(from), said(to)),
         reason: Reason::Continuous,
-        state: SegmentState::Closed,
+        state,
         locator: Locator::default(),
         bytes: None,
         seen: SyncRunId(1),

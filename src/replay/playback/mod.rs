@@ -5,11 +5,7 @@
 //! * [`presenter`]: deliveries of the timeline to RTP timestamps, marks and due dates.
 
 mod application;
-#[cfg(test)]
-mod codecs;
 pub mod plan;
-#[cfg(test)]
-mod players;
 pub mod presenter;
 #[cfg(test)]
 mod tests;

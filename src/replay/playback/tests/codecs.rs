@@ -4,24 +4,15 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use dvrgate_footage::{Delivery, FrameStream, GopStore, Marks, PlayPlan, StoreOptions, Timeline};
-use dvrgate_index::{Batch, Change, Index, MemoryIndex};
 use dvrgate_media::codec::{Inspector, aac, g711, jpeg};
-use dvrgate_model::{
-    ChannelId, Codec, CodecParams, Frame, MediaTime, Origin, Recording, RecordingStatus,
-    SourceInformation, Stamp, StreamKind, SyncRunId, Track, TrackKind, Utc,
-};
+use dvrgate_model::{Codec, CodecParams, Frame, MediaTime, TrackKind, Utc};
 use dvrgate_rtsp::rtp::depacketize::{Depacketized, Depacketizer};
 use dvrgate_rtsp::rtp::packetize::{AccessUnit, Packetizer};
 use dvrgate_rtsp::rtp::{Packet, Packets, Target};
-use dvrgate_rtsp::server::{Server, ServerConfig};
-use futures::{StreamExt as _, stream};
-use tokio_util::sync::CancellationToken;
 
-use super::application;
+use super::stage::{Stage, unit};
 
 /// How many pictures are compared; players look ahead, so there are more.
 const PICTURES: usize = 30;
@@ -29,7 +20,7 @@ const PICTURES: usize = 30;
 const TENTHS_OF_A_SECOND: usize = 9;
 
 /// What ffmpeg prints; `None` where it is not installed.
-fn ffmpeg(args: &str) -> Option<Vec<u8>> {
+pub fn ffmpeg(args: &str) -> Option<Vec<u8>> {
     let mut command = Command::new("timeout");
     command.args(["--kill-after=1", "20", "ffmpeg", "-v", "error", "-nostdin"]);
     let output = command.args(args.split_whitespace()).output().unwrap();
@@ -42,94 +33,35 @@ fn ffmpeg(args: &str) -> Option<Vec<u8>> {
     Some(output.stdout)
 }
 
-/// Units of one track, evenly apart.
-#[derive(Debug)]
-struct Clip {
-    frames: Vec<Frame>,
-}
-
-impl Clip {
-    /// `step` in ticks of the RTP clock.
-    fn new(base: CodecParams, units: Vec<Bytes>, step: i64) -> Self {
-        let start: Utc = "2026-11-25T03:11:30Z".parse().unwrap();
-        let rate_hz = base.clock_rate_hz();
-        let mut inspector = Inspector::with_base(base);
-        let frame = |(i, data): (usize, Bytes)| {
-            let kind = inspector.inspect(&data).kind;
-            let media = MediaTime { ticks: i as i64 * step, rate_hz };
-            let at = Stamp::exact(start.plus_us(media.micros()));
-            let params = inspector.params().clone();
-            Frame { track: "r-1".into(), at, media, kind, params, data, origin: None }
-        };
-        Self { frames: units.into_iter().enumerate().map(frame).collect() }
-    }
-}
-
-impl Timeline for Clip {
-    fn play(&self, _: PlayPlan) -> FrameStream {
-        let frames = self.frames.clone().into_iter();
-        let unit = |frame: Frame| {
-            let marks = Marks { clean: frame.kind.is_clean(), ..Marks::default() };
-            Ok(Delivery::Unit { frame, marks })
-        };
-        stream::iter(frames.map(unit)).boxed()
-    }
-}
-
-struct Running {
-    url: String,
-    stop: CancellationToken,
-    _dir: tempfile::TempDir,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
-async fn serve(clip: Clip) -> Running {
-    let params = (*clip.frames.last().unwrap().params).clone();
-    let track = Track {
-        token: "r-1".into(),
-        kind: params.codec.track_kind(),
-        description: String::new(),
-        codec: Some(params.codec),
-        params: Some(params),
-        data: None,
+/// Units of one track, `step` ticks of the RTP clock apart.
+fn clip(base: CodecParams, units: Vec<Bytes>, step: i64) -> Vec<Frame> {
+    let start: Utc = "2026-11-25T03:11:30Z".parse().unwrap();
+    let rate_hz = base.clock_rate_hz();
+    let mut inspector = Inspector::with_base(base);
+    let frame = |(i, data): (usize, Bytes)| {
+        let kind = inspector.inspect(&data).kind;
+        let media = MediaTime { ticks: i as i64 * step, rate_hz };
+        Frame { media, ..unit(inspector.params(), start.plus_us(media.micros()), kind, data) }
     };
-    let recording = Recording {
-        token: "r".into(),
-        source: SourceInformation::default(),
-        content: String::new(),
-        tracks: vec![track],
-        retention: None,
-        origin: Origin::Device {
-            device: "yard".into(),
-            channel: ChannelId(1),
-            stream: StreamKind::Main,
-        },
-        status: RecordingStatus::Stopped,
-    };
-    let index = Arc::new(MemoryIndex::new());
-    let changes = vec![Change::Recording(Box::new(recording))];
-    index.apply(Batch { run: SyncRunId(1), changes }).await.unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let options = StoreOptions { dir: dir.path().to_owned(), budget_bytes: 1 << 20 };
-    let (store, _) = GopStore::open(options).unwrap();
-    let app = application(index, Arc::new(clip), Arc::new(store));
-    let address = "127.0.0.1:0".parse().unwrap();
-    let server = Server::bind(address, ServerConfig::default(), app).await.unwrap();
-    let url = format!("rtsp://{}/replay/r", server.local_addr().unwrap());
-    let stop = CancellationToken::new();
-    tokio::spawn(server.run(stop.clone()));
-    Running { url, stop, _dir: dir }
+    units.into_iter().enumerate().map(frame).collect()
 }
 
 /// Checksums of the decoded pictures of a file or session.
 fn pictures(input: &str) -> Vec<String> {
     let args = format!("{input} -frames:v {PICTURES} -fps_mode passthrough -f framemd5 pipe:1");
     let text = String::from_utf8(ffmpeg(&args).unwrap()).unwrap();
+    let lines = text.lines().filter(|l| !l.starts_with('#'));
+    lines.map(|l| l.rsplit(',').next().unwrap().trim().to_owned()).collect()
+}
+
+/// Checksums of all pictures that a byte stream decodes to.
+pub fn md5_of(format: &str, bytes: &[u8]) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("stream");
+    std::fs::write(&file, bytes).unwrap();
+    let input = format!("-f {format} -i {}", file.display());
+    let text = ffmpeg(&format!("{input} -fps_mode passthrough -f framemd5 pipe:1")).unwrap();
+    let text = String::from_utf8(text).unwrap();
     let lines = text.lines().filter(|l| !l.starts_with('#'));
     lines.map(|l| l.rsplit(',').next().unwrap().trim().to_owned()).collect()
 }
@@ -146,7 +78,7 @@ fn samples(input: &str, rate_hz: usize) -> Vec<u8> {
 
 /// Compares a session over each transport with the file of the same bytes.
 async fn compare<T: PartialEq + std::fmt::Debug + Send + 'static>(
-    clip: Clip,
+    frames: Vec<Frame>,
     (format, bytes): (&str, &[u8]),
     look: impl Fn(&str) -> T + Clone + Send + 'static,
 ) -> T {
@@ -154,7 +86,8 @@ async fn compare<T: PartialEq + std::fmt::Debug + Send + 'static>(
     let file = dir.path().join("file");
     std::fs::write(&file, bytes).unwrap();
     let expected = look(&format!("{format} -i {}", file.display()));
-    let server = serve(clip).await;
+    let stage = Stage::of(frames).await;
+    let server = stage.serve().await;
     for transport in ["tcp", "udp"] {
         let input = format!("-rtsp_transport {transport} -i {}", server.url);
         let look = look.clone();
@@ -189,10 +122,10 @@ const SOURCE: &str = "-f lavfi -i testsrc2=s=352x288:r=25 -t 4";
 async fn mpeg4_decodes_as_the_file_does() {
     let encode = format!("{SOURCE} -c:v mpeg4 -q:v 2 -g 12 -f m4v pipe:1");
     let Some(bytes) = ffmpeg(&encode) else { return };
-    let clip = Clip::new(CodecParams::new(Codec::Mpeg4), mpeg4_units(&bytes), 3600);
-    assert_eq!(clip.frames.len(), 100);
-    assert!(clip.frames.iter().any(|f| f.data.len() > 2000), "some are fragmented");
-    let md5 = compare(clip, ("-f m4v", &bytes), pictures).await;
+    let frames = clip(CodecParams::new(Codec::Mpeg4), mpeg4_units(&bytes), 3600);
+    assert_eq!(frames.len(), 100);
+    assert!(frames.iter().any(|f| f.data.len() > 2000), "some are fragmented");
+    let md5 = compare(frames, ("-f m4v", &bytes), pictures).await;
     assert_eq!(md5.len(), PICTURES);
 }
 
@@ -210,17 +143,17 @@ async fn jpeg_decodes_as_the_file_does() {
     let encode =
         format!("{SOURCE} -c:v mjpeg -huffman default -q:v 3 -pix_fmt yuvj420p -f mjpeg pipe:1");
     let Some(bytes) = ffmpeg(&encode) else { return };
-    let clip = Clip::new(CodecParams::new(Codec::Jpeg), jpeg_units(&bytes), 3600);
-    assert_eq!(clip.frames.len(), 100);
-    assert!(clip.frames.iter().all(|f| f.kind.is_clean() && f.data.len() > 2000));
-    let md5 = compare(clip, ("-f mjpeg", &bytes), pictures).await;
+    let frames = clip(CodecParams::new(Codec::Jpeg), jpeg_units(&bytes), 3600);
+    assert_eq!(frames.len(), 100);
+    assert!(frames.iter().all(|f| f.kind.is_clean() && f.data.len() > 2000));
+    let md5 = compare(frames, ("-f mjpeg", &bytes), pictures).await;
     assert_eq!(md5.len(), PICTURES);
 }
 
 /// Through our packets and back.
-fn over_rtp(codec: Codec, clip: &Clip) -> Vec<u8> {
+fn over_rtp(codec: Codec, frames: &[Frame]) -> Vec<u8> {
     let (mut packetizer, mut out) = (Packetizer::new(codec, 26, 1, 0), Packets::default());
-    for frame in &clip.frames {
+    for frame in frames {
         let unit = AccessUnit {
             timestamp: frame.media.ticks as u32,
             extension: None,
@@ -257,9 +190,9 @@ fn jpeg_survives_packets_of_either_kind() {
         let source = format!("-f lavfi -i testsrc2=s={size}:r=25 -t 2");
         let encode = format!("{source} -strict -1 -c:v mjpeg {kind} -q:v 3 -f mjpeg pipe:1");
         let Some(bytes) = ffmpeg(&encode) else { return };
-        let clip = Clip::new(CodecParams::new(Codec::Jpeg), jpeg_units(&bytes), 3600);
-        assert_eq!(clip.frames.len(), 50, "{kind}");
-        let picture = jpeg::Picture::parse(&clip.frames[0].data).unwrap();
+        let frames = clip(CodecParams::new(Codec::Jpeg), jpeg_units(&bytes), 3600);
+        assert_eq!(frames.len(), 50, "{kind}");
+        let picture = jpeg::Picture::parse(&frames[0].data).unwrap();
         let sampled = picture.components.first().map(|c| c.sampling) == Some(0x22);
         assert_eq!(picture.plain && sampled && picture.components.len() == 3, plain, "{kind}");
         let dir = tempfile::tempdir().unwrap();
@@ -269,7 +202,7 @@ fn jpeg_survives_packets_of_either_kind() {
             pictures(&format!("-f mjpeg -i {}", file.display()))
         };
         let before = look(Path::new("before"), &bytes);
-        let after = look(Path::new("after"), &over_rtp(Codec::Jpeg, &clip));
+        let after = look(Path::new("after"), &over_rtp(Codec::Jpeg, &frames));
         assert_eq!(before.len(), PICTURES, "{kind}");
         assert!(before == after, "{kind} {size}: what is decoded differs");
     }
@@ -285,9 +218,9 @@ async fn g726_decodes_as_the_file_does() {
         let Some(bytes) = ffmpeg(&format!("{TONE} {coded} -f g726le pipe:1")) else { return };
         // 40 ms a unit.
         let units = bytes.chunks(40 * bits).map(Bytes::copy_from_slice).collect();
-        let clip = Clip::new(g711::params(Codec::G726 { kbit }), units, 320);
+        let frames = clip(g711::params(Codec::G726 { kbit }), units, 320);
         let format = format!("-f g726le -sample_rate 8000 -code_size {bits}");
-        compare(clip, (&format, &bytes), |input| samples(input, 8000)).await;
+        compare(frames, (&format, &bytes), |input| samples(input, 8000)).await;
     }
 }
 
@@ -313,7 +246,7 @@ async fn aac_decodes_as_the_file_does() {
     // With the configuration, and where only rate and channels are known.
     for config in [params.config.clone(), Bytes::new()] {
         let params = CodecParams { config, ..params.clone() };
-        let clip = Clip::new(params, units.clone(), step);
-        compare(clip, ("-f aac", &bytes), |input| samples(input, 16_000)).await;
+        let frames = clip(params, units.clone(), step);
+        compare(frames, ("-f aac", &bytes), |input| samples(input, 16_000)).await;
     }
 }
