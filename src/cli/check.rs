@@ -2,7 +2,7 @@
 
 use super::output::say;
 use super::{CliError, ConfigArg};
-use crate::wiring;
+use crate::{tls, wiring};
 
 /// Checks and says what it found.
 pub fn run(args: &ConfigArg) -> Result<(), CliError> {
@@ -13,6 +13,11 @@ pub fn run(args: &ConfigArg) -> Result<(), CliError> {
             "device {}: {} at {}, mapping with {values} values",
             device.id, device.vendor, device.address
         ));
+    }
+    // One that is made at the first start is not made here: nothing is written.
+    if config.tls.is_some() {
+        tls::server_config(&config)?;
+        say("the certificate and its key belong together");
     }
     say(&format!(
         "{}: good; {} user(s), {} device(s), data in {}",

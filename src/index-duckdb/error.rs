@@ -71,6 +71,11 @@ impl From<DbError> for Error {
                 "another program has the index open (dvrgate serve keeps it open); stop it first",
             ),
             DbError::Duck(_)
+                if text.contains("Read-only file system") || text.contains("Permission denied") =>
+            {
+                (ErrorKind::Internal, "the index cannot be written; give this user the right to")
+            }
+            DbError::Duck(_)
                 if text.contains("No space left") || text.contains("File too large") =>
             {
                 (ErrorKind::LimitExceeded, "the disk of the index is full")
