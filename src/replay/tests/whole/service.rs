@@ -69,7 +69,7 @@ async fn the_uri_is_one_that_the_client_can_reach() {
     }
 }
 
-/// R7.1-5, R7.1-7
+/// R7.1-5, R7.1-7, R8.T-7: RTP over a TCP connection of its own is not offered.
 #[tokio::test]
 async fn what_cannot_be_played_has_no_uri() {
     let client = fresh().await;
@@ -81,6 +81,19 @@ async fn what_cannot_be_played_has_no_uri() {
         ("<trp:RecordingToken>yard-1</trp:RecordingToken>".into(), "ter:InvalidArgs"),
     ] {
         assert_eq!(client.ask("GetReplayUri", &query).await.unwrap_err(), fault, "{query}");
+    }
+}
+
+/// R7.1-6: streams have nothing in common that they could be in conflict about, so whatever was asked
+/// for before, a set-up that can be had still can.
+#[tokio::test]
+async fn no_set_up_conflicts_with_another() {
+    let client = fresh().await;
+    let protocols = ["UDP", "RTSP", "HTTP"];
+    let first: Vec<String> = futures::future::join_all(protocols.map(|p| uri(&client, p))).await;
+    for _ in 0..100 {
+        let again = futures::future::join_all(protocols.map(|p| uri(&client, p))).await;
+        assert_eq!(again, first);
     }
 }
 
