@@ -109,6 +109,7 @@ impl Core {
         let options = FootageOptions {
             dir: config.gateway.data_dir.join("footage"),
             budget_bytes: config.footage.budget.as_u64(),
+            stall: FootageOptions::STALL,
         };
         let opened = Footage::open(
             options,

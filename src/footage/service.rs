@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dvrgate_index::{Index, Scope};
-use dvrgate_model::{Error, Result, TrackToken, UtcRange};
+use dvrgate_model::{Error, Origin, Result, TrackKind, TrackToken, UtcRange};
 use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
 use tokio::sync::watch;
@@ -53,6 +54,16 @@ pub struct FootageOptions {
     pub dir: PathBuf,
     /// Its bound.
     pub budget_bytes: u64,
+    /// A recorder that sends nothing for this long in the middle of footage stalls: its session is
+    /// given back and the rest asked for anew. [`FootageOptions::STALL`] suits all.
+    pub stall: Duration,
+}
+
+impl FootageOptions {
+    /// Longer than the silence that adapters take for the end of footage (8 s where nothing else
+    /// tells it), so that an end is no stall; short enough that with a new session (some recorders
+    /// take seconds) half of the minute after which viewers are taken for gone is left.
+    pub const STALL: Duration = Duration::from_secs(10);
 }
 
 /// What [`Footage::open`] gives.
@@ -90,9 +101,9 @@ impl Footage {
         index: Arc<dyn Index>,
         changes: Arc<dyn Changes>,
     ) -> Result<Opened> {
-        let FootageOptions { dir, budget_bytes } = options;
+        let FootageOptions { dir, budget_bytes, stall } = options;
         let (store, report) = GopStore::open(StoreOptions { dir, budget_bytes })?;
-        let fetcher = Fetcher::new(store.clone(), Arc::clone(&index), devices);
+        let fetcher = Fetcher::new(store.clone(), Arc::clone(&index), devices, stall);
         for recording in index.snapshot().recordings(&Scope::all())? {
             fetcher.refresh_clock(&recording)?;
         }
@@ -116,12 +127,16 @@ impl Footage {
             Error::not_found("no such recording").with("recording", &plan.recording)
         })?;
         self.fetcher.refresh_clock(&recording)?;
-        let mut tracks = Vec::with_capacity(plan.tracks.len());
+        let (mut tracks, mut events) = (Vec::with_capacity(plan.tracks.len()), None);
         for token in &plan.tracks {
             let track = recording.track(token).ok_or_else(|| {
                 Error::not_found("no such track in the recording").with("track", token)
             })?;
-            tracks.push((token.clone(), track.kind));
+            match (track.kind, &recording.origin) {
+                // Recorders tell events; what a receiver pulls are documents already.
+                (TrackKind::Metadata, Origin::Device { .. }) => events = Some(token.clone()),
+                (kind, _) => tracks.push((token.clone(), kind)),
+            }
         }
         let reader = Reader::new(
             self.store.clone(),
@@ -130,7 +145,7 @@ impl Footage {
             recording,
             changes,
         );
-        Ok(timeline::walk(reader, plan, tracks))
+        Ok(timeline::walk(reader, plan, tracks, events))
     }
 }
 

@@ -104,7 +104,11 @@ async fn play(recorder: &Arc<Recorder>, dir: &std::path::Path, chunks: i64) -> i
         Arc::new(Machine),
         &DeviceOptions::default(),
     );
-    let options = FootageOptions { dir: dir.join("store"), budget_bytes: 1 << 40 };
+    let options = FootageOptions {
+        dir: dir.join("store"),
+        budget_bytes: 1 << 40,
+        stall: FootageOptions::STALL,
+    };
     let devices = Arc::new(Only(Arc::new(device)));
     let changes = Arc::new(ChangeCounter::default());
     let footage =

@@ -153,6 +153,11 @@ impl Assembler {
         }
     }
 
+    /// When the newest unit so far was captured.
+    pub(crate) fn newest(&self) -> Option<Utc> {
+        self.lines.iter().filter_map(|l| l.last).max()
+    }
+
     /// Ends the transfer. What is whole can then be pulled; returns the start of a video piece
     /// that may not be whole and was left out.
     pub(crate) fn finish(&mut self, ending: Ending) -> Option<Utc> {

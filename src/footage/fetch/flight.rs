@@ -34,13 +34,14 @@ pub(super) struct Flight {
 pub(super) struct FlightState {
     /// Tickets out. Changed under the lock of the list of flights only.
     pub(super) tickets: usize,
+    /// Of the most important one who waits.
     pub(super) priority: Priority,
-    /// The recorder answered: the priority does not matter any more.
+    /// The recorder answered: it is not asked anew because of the priority.
     pub(super) opened: bool,
     pub(super) task: Option<AbortHandle>,
     outcome: Option<Result<()>>,
-    /// End of what was brought, per track.
-    reached: HashMap<TrackToken, Utc>,
+    /// What was brought, per track, in the order in which it came.
+    brought: HashMap<TrackToken, Vec<UtcRange>>,
     unstored: BTreeMap<(TrackToken, Utc), Arc<Gop>>,
     unstored_bytes: u64,
 }
@@ -62,8 +63,7 @@ impl Flight {
     pub(super) fn landed(&self, gop: &Arc<Gop>, unstored: bool) {
         {
             let mut state = self.state.lock();
-            let reached = state.reached.entry(gop.track.clone()).or_insert(Utc::MIN);
-            *reached = (*reached).max(gop.range.end());
+            state.brought.entry(gop.track.clone()).or_default().push(gop.range);
             if unstored {
                 state.unstored_bytes += gop.bytes();
                 state.unstored.insert((gop.track.clone(), gop.range.start()), Arc::clone(gop));
@@ -77,6 +77,33 @@ impl Flight {
         self.version.send_modify(|v| *v += 1);
     }
 
+    /// Where a transfer of this part goes on: the end of what was brought of it, of the track that
+    /// is behind. A track that ended earlier does not count. `None` where nothing was brought.
+    pub(super) fn goes_on_at(&self, part: UtcRange) -> Option<Utc> {
+        let state = self.state.lock();
+        let within = |pieces: &Vec<UtcRange>| {
+            let of_part =
+                pieces.iter().filter(|r| r.end() > part.start() && r.start() < part.end());
+            of_part.map(|r| r.end()).max()
+        };
+        let ends: Vec<Utc> = state.brought.values().filter_map(within).collect();
+        let furthest = *ends.iter().max()?;
+        let behind = |e: &Utc| furthest.since_us(*e) <= INTERLEAVE_US;
+        ends.into_iter().filter(behind).min()
+    }
+
+    /// End of all that was brought of this part.
+    pub(super) fn newest(&self, part: UtcRange) -> Option<Utc> {
+        let state = self.state.lock();
+        let of_part = state.brought.values().flatten().filter(|r| r.start() < part.end());
+        of_part.map(|r| r.end()).filter(|end| *end > part.start()).max()
+    }
+
+    /// What was brought of a track.
+    pub(super) fn brought(&self, track: &TrackToken) -> Vec<UtcRange> {
+        self.state.lock().brought.get(track).cloned().unwrap_or_default()
+    }
+
     pub(super) fn end(&self, outcome: Result<()>) {
         self.state.lock().outcome = Some(outcome);
         self.version.send_modify(|v| *v += 1);
@@ -86,7 +113,13 @@ impl Flight {
 impl FlightState {
     /// Whether what belongs before `end` was brought, of the track that is furthest.
     pub(super) fn has_brought(&self, end: Utc) -> bool {
-        self.reached.values().any(|r| *r >= end)
+        self.brought.values().flatten().any(|r| r.end() >= end)
+    }
+
+    /// Up to where one track was brought.
+    fn reached(&self, track: &TrackToken) -> Utc {
+        let pieces = self.brought.get(track).into_iter().flatten();
+        pieces.map(|r| r.end()).max().unwrap_or(Utc::MIN)
     }
 }
 
@@ -143,9 +176,9 @@ impl Ticket {
     /// side.
     pub(crate) fn passed_until(&self, track: &TrackToken) -> Utc {
         let state = self.flight.state.lock();
-        let own = state.reached.get(track).copied().unwrap_or(Utc::MIN);
-        let others = state.reached.values().max().map_or(Utc::MIN, |r| r.plus_us(-INTERLEAVE_US));
-        own.max(others)
+        let all = state.brought.values().flatten().map(|r| r.end()).max();
+        let others = all.map_or(Utc::MIN, |r| r.plus_us(-INTERLEAVE_US));
+        state.reached(track).max(others)
     }
 
     /// Whether it runs on only to see the end of what it was for.

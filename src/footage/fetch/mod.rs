@@ -8,13 +8,16 @@
 mod assemble;
 mod clocks;
 mod flight;
+mod job;
 mod memory;
+mod patience;
 mod timing;
 mod transfer;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use dvrgate_adapter::{Device, Priority, SeekGrain};
 use dvrgate_index::{Index, SegmentSelect};
@@ -56,6 +59,8 @@ pub struct FetchStats {
     pub joins: u64,
     /// Times that a recorder was asked to open footage.
     pub opens: u64,
+    /// Times that a transfer broke and was taken up again.
+    pub breaks: u64,
     /// Bytes received.
     pub bytes: u64,
     /// Transfers that failed.
@@ -78,6 +83,8 @@ pub(crate) struct FetchShared {
     flights: Mutex<HashMap<RecordingToken, Vec<Arc<Flight>>>>,
     next_id: AtomicU64,
     pub(super) counts: Counts,
+    /// A recorder that sends nothing for this long stalls.
+    pub(super) stall: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +93,7 @@ pub(super) struct Counts {
     prefetches: AtomicU64,
     joins: AtomicU64,
     pub(super) opens: AtomicU64,
+    pub(super) breaks: AtomicU64,
     pub(super) bytes: AtomicU64,
     failures: AtomicU64,
     abandoned: AtomicU64,
@@ -111,7 +119,13 @@ pub(crate) struct Refused {
 }
 
 impl Fetcher {
-    pub(crate) fn new(store: GopStore, index: Arc<dyn Index>, devices: Arc<dyn Devices>) -> Self {
+    /// `stall`: a recorder that sends nothing for this long stalls.
+    pub(crate) fn new(
+        store: GopStore,
+        index: Arc<dyn Index>,
+        devices: Arc<dyn Devices>,
+        stall: Duration,
+    ) -> Self {
         Self(Arc::new(FetchShared {
             store,
             index,
@@ -121,6 +135,7 @@ impl Fetcher {
             flights: Mutex::default(),
             next_id: AtomicU64::new(1),
             counts: Counts::default(),
+            stall,
         }))
     }
 
@@ -133,6 +148,7 @@ impl Fetcher {
             prefetches: get(&c.prefetches),
             joins: get(&c.joins),
             opens: get(&c.opens),
+            breaks: get(&c.breaks),
             bytes: get(&c.bytes),
             failures: get(&c.failures),
             abandoned: get(&c.abandoned),
@@ -206,7 +222,7 @@ impl Fetcher {
             shared.counts.prefetches.fetch_add(1, Ordering::Relaxed);
         }
         let ticket = Ticket::new(Arc::clone(&flight), Arc::clone(shared));
-        shared.start(recording, &device, &flight, wish.priority);
+        shared.start(recording, &device, &flight);
         Ok(ticket)
     }
 }
@@ -243,14 +259,12 @@ impl FetchShared {
         recording: &Arc<Recording>,
         device: &Arc<Device>,
         flight: &Arc<Flight>,
-        priority: Priority,
     ) {
-        let job = transfer::Job {
+        let job = job::Job {
             shared: Arc::clone(self),
             recording: Arc::clone(recording),
             device: Arc::clone(device),
             flight: Arc::clone(flight),
-            priority,
         };
         let (shared, landed) = (Arc::clone(self), Arc::clone(flight));
         let task = tokio::spawn(async move {
@@ -258,8 +272,11 @@ impl FetchShared {
             if let Err(e) = &outcome {
                 shared.counts.failures.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(recording = %landed.recording, range = %landed.range, error = %e, "footage could not be fetched");
-                let now = job.device.clock.now();
-                shared.memory.note_failed(&landed.recording, landed.range, e.share(), now);
+                // What was fetched ahead of need keeps nobody from asking who needs it.
+                if landed.state.lock().priority > Priority::Backfill {
+                    let now = job.device.clock.now();
+                    shared.memory.note_failed(&landed.recording, landed.range, e.share(), now);
+                }
             }
             shared.remove(&mut shared.flights.lock(), &landed);
             landed.end(outcome);
@@ -268,7 +285,7 @@ impl FetchShared {
     }
 
     /// Somebody more important waits: begins anew with their priority, unless the recorder has
-    /// answered already.
+    /// answered already; then their priority counts if the transfer breaks.
     fn raise(
         self: &Arc<Self>,
         recording: &Arc<Recording>,
@@ -278,15 +295,18 @@ impl FetchShared {
     ) {
         {
             let mut state = flight.state.lock();
-            if state.opened || state.priority >= priority {
+            if state.priority >= priority {
                 return;
             }
             state.priority = priority;
+            if state.opened {
+                return;
+            }
             if let Some(task) = state.task.take() {
                 task.abort();
             }
         }
-        self.start(recording, device, flight, priority);
+        self.start(recording, device, flight);
     }
 
     fn remove(

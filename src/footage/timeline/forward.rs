@@ -134,6 +134,13 @@ impl Forward {
         Some(Ready { frame, key: self.key, end_of_span: true, terminal: false })
     }
 
+    /// The held unit when nobody will learn what follows it.
+    pub(super) fn give_up(&mut self) -> Option<Ready> {
+        let frame = self.held.take()?;
+        self.key = self.key.max(frame.at.utc);
+        Some(Ready { frame, key: self.key, end_of_span: false, terminal: false })
+    }
+
     /// The index changed. Says whether there may be more now; where nothing was being recorded only
     /// a span that was not there tells so, and the recorder is not asked.
     pub(super) fn wake(&mut self, supply: &impl Supply) -> Result<bool> {

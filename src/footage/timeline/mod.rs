@@ -13,7 +13,7 @@ mod tests;
 
 use std::collections::VecDeque;
 
-use dvrgate_model::{Direction, Result, TrackKind, TrackToken, Utc, UtcRange};
+use dvrgate_model::{Direction, Error, Result, TrackKind, TrackToken, Utc, UtcRange};
 use futures::StreamExt;
 use futures::stream;
 
@@ -71,12 +71,17 @@ pub(crate) fn walk<S: Supply + 'static>(
         edge_told: false,
         out: VecDeque::new(),
         over: false,
+        failed: None,
     };
     stream::unfold(walk, |mut walk| async move {
-        let item = walk.next().await.transpose()?;
-        // After an error nothing follows.
-        walk.over |= item.is_err();
-        Some((item, walk))
+        let item = match walk.next().await {
+            Err(e) if !walk.over => {
+                walk.give_up(e);
+                walk.next().await
+            }
+            item => item,
+        };
+        Some((item.transpose()?, walk))
     })
     .boxed()
 }
@@ -98,6 +103,8 @@ struct Walk<S> {
     edge_told: bool,
     out: VecDeque<Delivery>,
     over: bool,
+    /// Why it is over, if not because there is no more; said last.
+    failed: Option<Error>,
 }
 
 impl<S: Supply> Walk<S> {
@@ -107,13 +114,36 @@ impl<S: Supply> Walk<S> {
                 return Ok(Some(delivery));
             }
             if self.over {
-                return Ok(None);
+                return self.failed.take().map_or(Ok(None), Err);
             }
             let more = match self.reverse.is_empty() {
                 true => self.step_forward().await?,
                 false => self.step_reverse().await?,
             };
             self.over = !more;
+        }
+    }
+
+    /// Nothing more can be had. What was held back until it is known what follows goes out, without
+    /// marks: nothing is known of what follows.
+    fn give_up(&mut self, reason: Error) {
+        self.over = true;
+        self.failed = Some(reason);
+        let held = self.forward.iter_mut().enumerate();
+        let mut held: Vec<_> = held.filter_map(|(i, c)| Some((i, c.give_up()?))).collect();
+        held.sort_by_key(|(_, ready)| ready.key);
+        for (i, ready) in held {
+            self.deliver(i, ready);
+        }
+        if let Some(i) = self.active.take()
+            && let Some(piece) = self.reverse[i].current()
+        {
+            for frame in std::mem::take(&mut piece.frames) {
+                let clean = frame.kind.is_clean();
+                let discontinuity = std::mem::take(&mut self.discontinuity[i]);
+                let marks = Marks { clean, discontinuity, ..Marks::default() };
+                self.out.push_back(Delivery::Unit { frame, marks });
+            }
         }
     }
 

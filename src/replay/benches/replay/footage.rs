@@ -135,7 +135,8 @@ pub fn fill(clip: &Path, dir: &Path) -> std::io::Result<u64> {
 pub async fn open(dir: &Path) -> (Arc<dyn Index>, Arc<Footage>) {
     let index: Arc<dyn Index> = Arc::new(MemoryIndex::new());
     index.apply(contents()).await.expect("the index takes it");
-    let options = FootageOptions { dir: dir.to_owned(), budget_bytes: 1 << 40 };
+    let options =
+        FootageOptions { dir: dir.to_owned(), budget_bytes: 1 << 40, stall: FootageOptions::STALL };
     let changes = Arc::new(ChangeCounter::default());
     let opened = Footage::open(options, Arc::new(Nobody), Arc::clone(&index), changes);
     (index, opened.expect("the footage opens").footage)

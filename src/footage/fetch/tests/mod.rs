@@ -95,27 +95,15 @@ impl Site {
     }
 }
 
-#[tokio::test]
-async fn ten_viewers_of_one_minute_cost_the_recorder_one_session() {
-    let site = Site::new("Europe/Bratislava", vec![minutes(1)], BUDGET).await;
-    site.recorder.behaviour.lock().chunk = Duration::from_secs(60);
-    let viewers = (0..10).map(|_| {
-        let footage = Arc::clone(&site.footage);
-        tokio::spawn(async move { all(footage.play(plan(T0, Direction::Forward))).await })
-    });
-    for viewer in viewers.collect::<Vec<_>>() {
-        let got = viewer.await.unwrap();
-        assert_eq!(instants(&got, TrackKind::Video), every(FRAME_US, T0, at_ms(60_000)));
-        assert_eq!(instants(&got, TrackKind::Audio), every(AUDIO_US, T0, at_ms(60_000)));
-    }
-    site.quiet().await;
-    assert_eq!((site.opens(), site.sessions()), (1, (0, 1)));
-    let stats = site.footage.stats();
-    assert_eq!((stats.fetch.transfers, stats.fetch.joins), (1, 9));
-    // An eleventh comes later and costs nothing.
-    let got = all(site.footage.play(plan(T0, Direction::Forward))).await;
-    assert_eq!(instants(&got, TrackKind::Video).0.len(), 1500);
-    assert_eq!(site.opens(), 1);
+/// Everything that must not change with the way a unit came.
+fn units(deliveries: &[Delivery]) -> Vec<(TrackToken, Utc, i64, usize, crate::Marks)> {
+    let unit = |d: &Delivery| match d {
+        Delivery::Unit { frame, marks } => {
+            Some((frame.track.clone(), frame.at.utc, frame.media.ticks, frame.data.len(), *marks))
+        }
+        _ => None,
+    };
+    deliveries.iter().filter_map(unit).collect()
 }
 
 #[tokio::test]
@@ -182,49 +170,6 @@ async fn a_recorder_that_starts_behind_the_asked_instant_is_asked_for_more() {
 }
 
 #[tokio::test]
-async fn units_are_handed_on_while_the_transfer_runs() {
-    let site = Site::new("UTC", vec![minutes(1)], BUDGET).await;
-    let gate = Arc::new(Semaphore::new(0));
-    *site.recorder.gate.lock() = Some(Arc::clone(&gate));
-    let video = PlayPlan { tracks: vec!["yard-1-video".into()], ..plan(T0, Direction::Forward) };
-    let mut stream = site.footage.play(video);
-    // Two GOPs and the key frame of the third.
-    gate.add_permits(150);
-    for i in 0..50 {
-        let Some(Ok(Delivery::Unit { frame, .. })) = stream.next().await else { panic!() };
-        assert_eq!(frame.at.utc, at_ms(i * 40));
-    }
-    assert_eq!(site.sessions().0, 1);
-    // Dropping the only viewer ends the transfer and releases the session.
-    drop(stream);
-    site.quiet().await;
-    assert_eq!(site.sessions().0, 0);
-    assert_eq!(site.footage.stats().fetch.abandoned, 1);
-}
-
-#[tokio::test]
-async fn a_viewer_who_leaves_does_not_take_the_transfer_from_the_others() {
-    let site = Site::new("UTC", vec![range_ms(0, 20_000)], BUDGET).await;
-    let gate = Arc::new(Semaphore::new(0));
-    *site.recorder.gate.lock() = Some(Arc::clone(&gate));
-    let video = PlayPlan { tracks: vec!["yard-1-video".into()], ..plan(T0, Direction::Forward) };
-    let (mut first, mut second) =
-        (site.footage.play(video.clone()), site.footage.play(video.clone()));
-    gate.add_permits(200);
-    let (a, b) = futures::join!(first.next(), second.next());
-    assert!(a.unwrap().is_ok() && b.unwrap().is_ok());
-    drop(first);
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(site.sessions().0, 1);
-    gate.add_permits(10_000);
-    assert_eq!(all(second).await.len(), 499);
-    site.quiet().await;
-    assert_eq!((site.opens(), site.sessions().0), (1, 0));
-}
-
-#[tokio::test]
 async fn what_is_stored_survives_a_restart_and_costs_nothing() {
     let site = Site::new("UTC", vec![minutes(1)], BUDGET).await;
     let before = all(site.footage.play(plan(T0, Direction::Forward))).await;
@@ -234,17 +179,6 @@ async fn what_is_stored_survives_a_restart_and_costs_nothing() {
     let after = all(site.footage.play(plan(T0, Direction::Forward))).await;
     assert_eq!(format!("{:?}", units(&before)), format!("{:?}", units(&after)));
     assert_eq!(site.opens(), opens);
-}
-
-/// Everything that must not change with the way a unit came.
-fn units(deliveries: &[Delivery]) -> Vec<(TrackToken, Utc, i64, usize, crate::Marks)> {
-    let unit = |d: &Delivery| match d {
-        Delivery::Unit { frame, marks } => {
-            Some((frame.track.clone(), frame.at.utc, frame.media.ticks, frame.data.len(), *marks))
-        }
-        _ => None,
-    };
-    deliveries.iter().filter_map(unit).collect()
 }
 
 #[tokio::test]
@@ -269,51 +203,6 @@ async fn gaps_between_segments_are_skipped_and_reported() {
 }
 
 #[tokio::test]
-async fn what_the_index_promises_and_the_recorder_lacks_is_asked_for_once() {
-    let site = Site::new("UTC", vec![minutes(1)], BUDGET).await;
-    // The recorder lost the middle.
-    site.recorder.behaviour.lock().recorded = vec![range_ms(0, 10_000)];
-    let got = all(site.footage.play(plan(T0, Direction::Forward))).await;
-    assert_eq!(instants(&got, TrackKind::Video), every(FRAME_US, T0, at_ms(10_000)));
-    let opens = site.opens();
-    let again = all(site.footage.play(plan(T0, Direction::Forward))).await;
-    assert_eq!(instants(&again, TrackKind::Video).0.len(), 250);
-    assert_eq!(site.opens(), opens, "empty stretches are remembered");
-}
-
-#[tokio::test]
-async fn no_connection_ends_playback_with_its_reason_and_damage_is_skipped() {
-    let site = Site::new("UTC", vec![minutes(1)], BUDGET).await;
-    site.recorder.behaviour.lock().refuses = Some(ErrorKind::PermissionDenied);
-    let got: Vec<Result<Delivery>> =
-        site.footage.play(plan(T0, Direction::Forward)).collect().await;
-    assert_eq!(got.len(), 1);
-    assert_eq!(got[0].as_ref().unwrap_err().kind(), ErrorKind::PermissionDenied);
-    // A second viewer at the same time does not make us ask again.
-    let opens = site.opens();
-    let again = site.footage.play(plan(T0, Direction::Forward)).next().await.unwrap();
-    assert_eq!(again.unwrap_err().kind(), ErrorKind::PermissionDenied);
-    assert_eq!(site.opens(), opens);
-
-    let site = Site::new("UTC", vec![minutes(1)], BUDGET).await;
-    site.recorder.behaviour.lock().refuses = Some(ErrorKind::NotFound);
-    assert!(all(site.footage.play(plan(T0, Direction::Forward))).await.is_empty());
-}
-
-#[tokio::test]
-async fn a_store_that_cannot_be_written_does_not_stop_playback() {
-    // No GOP of 50 frames with about 4 kB fits.
-    let site = Site::new("UTC", vec![minutes(1)], 3_000).await;
-    let got = all(site.footage.play(plan(T0, Direction::Forward))).await;
-    assert_eq!(instants(&got, TrackKind::Video), every(FRAME_US, T0, at_ms(60_000)));
-    let back = all(site.footage.play(plan(at_ms(59_990), Direction::Reverse))).await;
-    assert_eq!(instants(&back, TrackKind::Video).0.len(), 1500);
-    assert!(site.footage.stats().store.failed_puts > 0);
-    site.quiet().await;
-    assert_eq!(site.sessions().0, 0);
-}
-
-#[tokio::test]
 async fn a_store_of_one_chunk_plays_hours() {
     // Each chunk of 20 s is some 40 kB, five minutes are 600.
     let site = Site::new("UTC", vec![minutes(5)], 300_000).await;
@@ -321,73 +210,6 @@ async fn a_store_of_one_chunk_plays_hours() {
     assert_eq!(instants(&got, TrackKind::Video), every(FRAME_US, T0, at_ms(300_000)));
     assert!(site.footage.stats().store.evicted_files > 0);
     assert!(site.footage.stats().store.bytes <= 300_000);
-}
-
-#[tokio::test]
-async fn bytes_are_demuxed_hashed_and_resumed_where_they_broke_off() {
-    use sha2::{Digest, Sha256};
-    let site = Site::new("UTC", vec![range_ms(0, 20_000)], BUDGET).await;
-    {
-        let mut b = site.recorder.behaviour.lock();
-        (b.as_bytes, b.breaks_after) = (true, Some(12_345));
-    }
-    let got = all(site.footage.play(plan(T0, Direction::Forward))).await;
-    assert_eq!(instants(&got, TrackKind::Video), every(FRAME_US, T0, at_ms(20_000)));
-    let opens = site.recorder.opens.lock().clone();
-    assert_eq!(opens.iter().map(|o| o.2).collect::<Vec<_>>(), [0, 12_345]);
-    // The origin names the vendor bytes and their sum, once the transfer has ended.
-    site.quiet().await;
-    let key = crate::GopKey { track: "yard-1-video".into(), start: T0 };
-    let gop = site.footage.gop(&key).await.unwrap();
-    let origin = gop.frames[0].origin.clone().unwrap();
-    let bytes = site.recorder.sent(opens[0].0);
-    assert_eq!(origin.bytes, bytes.len() as u64);
-    assert_eq!(origin.sha256, Some(Sha256::digest(&bytes).into()));
-}
-
-#[tokio::test]
-async fn whole_second_anchors_keep_frames_in_order_over_chunks() {
-    // GOPs that do not fall on seconds: every transfer begins at another phase of the second, and
-    // would place its first unit up to half a second off, each another way.
-    let site = Site::new("UTC", vec![minutes(3)], BUDGET).await;
-    {
-        let mut b = site.recorder.behaviour.lock();
-        (b.resolution_us, b.gop_us) = (1_000_000, 1_720_000);
-    }
-    let video = PlayPlan { tracks: vec!["yard-1-video".into()], ..plan(T0, Direction::Forward) };
-    let got = all(site.footage.play(video)).await;
-    let times: Vec<Utc> = units(&got).into_iter().map(|u| u.1).collect();
-    assert_eq!(times.len(), 4500, "every frame once");
-    for (i, t) in times.iter().enumerate() {
-        assert!(t.since_us(at_ms(i as i64 * 40)).unsigned_abs() <= 600_000);
-    }
-    let steps: Vec<i64> = times.windows(2).map(|w| w[1].since_us(w[0])).collect();
-    assert!(steps.iter().all(|s| *s > 0), "R8.3-14");
-    // Each transfer may narrow the second down, but none begins with a step.
-    let uneven = steps.iter().filter(|s| **s != FRAME_US).count();
-    assert!(uneven < 15, "{uneven} uneven steps");
-    assert_eq!(site.opens(), 9, "no transfer for a hole that only the stamps made");
-}
-
-#[tokio::test]
-async fn the_doubled_hour_comes_out_right() {
-    // Clocks go back at 01:00:00Z; the recorder's at its own time, 137.4 s earlier. One file ends
-    // there and the next begins, both within the same hour of the wall clock.
-    let change: Utc = "2026-10-25T01:00:00Z".parse().unwrap();
-    let change = change.plus_us(-137_400_000);
-    let r = |from: i64, to: i64| {
-        UtcRange::new(change.plus_us(from * 1_000_000), change.plus_us(to * 1_000_000)).unwrap()
-    };
-    let recorded = vec![r(-1860, -1800), r(-40, 0), r(0, 40), r(1740, 1800)];
-    let site = Site::new("Europe/Bratislava", recorded.clone(), BUDGET).await;
-    let parts = recorded.iter().flat_map(|r| every(FRAME_US, r.start(), r.end()).0);
-    let want = Times(parts.collect());
-    let got = all(site.footage.play(plan(recorded[0].start(), Direction::Forward))).await;
-    assert_eq!(instants(&got, TrackKind::Video), want);
-    let back = all(site.footage.play(plan(recorded[3].end(), Direction::Reverse))).await;
-    let mut back = instants(&back, TrackKind::Video);
-    back.0.sort();
-    assert_eq!(back, want);
 }
 
 #[tokio::test]
@@ -425,31 +247,6 @@ async fn footage_that_only_comes_by_the_segment_comes_once() {
     let got = all(site.footage.play(plan(T0, Direction::Forward))).await;
     assert_eq!(instants(&got, TrackKind::Video), every(FRAME_US, T0, at_ms(120_000)));
     assert_eq!(site.opens(), 1);
-}
-
-#[tokio::test]
-async fn a_prefetch_that_has_not_begun_is_raised_when_it_is_needed() {
-    let site = Site::new("UTC", vec![range_ms(0, 40_000)], BUDGET).await;
-    let video = PlayPlan { tracks: vec!["yard-1-video".into()], ..plan(T0, Direction::Forward) };
-    let mut stream = site.footage.play(video);
-    stream.next().await.unwrap().unwrap();
-    site.quiet().await;
-    // The first chunk is there; for the next one the door is shut.
-    *site.recorder.door.lock() = Some(Arc::new(Semaphore::new(0)));
-    for _ in 1..400 {
-        stream.next().await.unwrap().unwrap();
-    }
-    assert_eq!(site.footage.stats().fetch.prefetches, 1);
-    until("asked ahead", || site.opens() == 2).await;
-    let door = site.recorder.door.lock().clone().unwrap();
-    let rest = tokio::spawn(async move { all(stream).await.len() });
-    until("asked again", || site.opens() == 3).await;
-    door.add_permits(10);
-    assert_eq!(rest.await.unwrap(), 600);
-    site.quiet().await;
-    let priorities: Vec<Priority> = site.recorder.opens.lock().iter().map(|o| o.1).collect();
-    assert_eq!(priorities, [Priority::Replay, Priority::Backfill, Priority::Replay]);
-    assert_eq!(site.sessions().0, 0);
 }
 
 #[tokio::test]
@@ -509,26 +306,6 @@ async fn the_live_edge_is_followed_until_recording_stops() {
     assert_eq!(Times(resumed), every(FRAME_US, at_ms(40_000), at_ms(50_000)));
 }
 
-#[tokio::test]
-async fn stored_footage_follows_the_clock_when_it_is_measured_anew() {
-    let site = Site::new("Europe/Bratislava", vec![minutes(1)], BUDGET).await;
-    let before = all(site.footage.play(plan(T0, Direction::Forward))).await;
-    let opens = site.opens();
-    // The recorder was not 137.4 s ahead but 132.4 s: all of it happened 5 s later.
-    site.measure_clock(132_400_000).await;
-    site.list_as(range_ms(0, 60_000), range_ms(5_000, 65_000)).await;
-    let moved = |d: &[Delivery]| -> Vec<_> {
-        units(d).into_iter().map(|u| (u.0, u.1.plus_us(5_000_000), u.2, u.3, u.4)).collect()
-    };
-    let after = all(site.footage.play(plan(T0, Direction::Forward))).await;
-    assert!(units(&after) == moved(&before));
-    let site = site.reopen().await;
-    let again = all(site.footage.play(plan(T0, Direction::Forward))).await;
-    assert!(units(&again) == moved(&before));
-    assert_eq!(site.opens(), opens);
-    // And back.
-    site.measure_clock(137_400_000).await;
-    site.list_as(range_ms(0, 60_000), range_ms(0, 60_000)).await;
-    let back = all(site.footage.play(plan(T0, Direction::Forward))).await;
-    assert!(units(&back) == units(&before));
-}
+mod clocks;
+mod faults;
+mod sharing;
