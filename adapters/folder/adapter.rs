@@ -7,12 +7,12 @@ use bytes::Bytes;
 use dvrgate_adapter::{
     Adapter, Banner, Capabilities, ClockSupport, Connector, ControlRequest, ControlState, Cx,
     DeviceLimits, DeviceSettings, EventQuery, Footage, FootageBody, FootageRequest, FootageSupport,
-    ListOrder, ListSupport, Mapping, Page, PageCursor, Score, SeekGrain, SegmentQuery, SourceEvent,
-    SourceSegment,
+    ListOrder, ListSupport, Mapping, OldestQuery, OldestSupport, Page, PageCursor, Score,
+    SeekGrain, SegmentQuery, SourceEvent, SourceSegment,
 };
 use dvrgate_model::{
-    Channel, ClockReading, Error, ErrorKind, Identity, Result, SourceRange, SourceTime, StreamKind,
-    TrackKind, Utc, UtcRange, Vendor, ZoneClaim, ZoneRule, ZoneTrust,
+    Channel, Civil, ClockReading, Error, ErrorKind, Identity, Result, SourceRange, SourceTime,
+    StreamKind, TrackKind, Utc, UtcRange, Vendor, ZoneClaim, ZoneRule, ZoneTrust,
 };
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -81,6 +81,7 @@ impl Adapter for Folder {
             segments: ListSupport {
                 offered: true,
                 order: ListOrder::OldestFirst,
+                oldest: OldestSupport::Surely,
                 ..ListSupport::default()
             },
             footage: FootageSupport {
@@ -166,6 +167,22 @@ impl Adapter for Folder {
             let last = clips.last().filter(|_| more).map(Library::order);
             let next = last.map(|(start, path)| PageCursor(Bytes::from(format!("{start} {path}"))));
             Ok(Page { items: clips.into_iter().map(segment).collect(), next, capped: false })
+        })
+    }
+
+    fn oldest<'a>(
+        &'a self,
+        cx: &'a Cx,
+        query: OldestQuery,
+    ) -> BoxFuture<'a, Result<Option<Civil>>> {
+        Box::pin(async move {
+            if query.stream != StreamKind::Main {
+                return Ok(None);
+            }
+            let (library, now) = (Arc::clone(&self.library), cx.clock.utc());
+            let window = utc(query.window);
+            let clips = blocking(move || library.clips(query.channel, window, now)).await?;
+            Ok(clips.first().map(|c| Civil::from_micros_as_if_utc(c.times.range.start().micros())))
         })
     }
 

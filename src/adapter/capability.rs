@@ -45,6 +45,18 @@ pub enum ListOrder {
     Unordered,
 }
 
+/// Whether a recorder tells where its oldest footage begins, without listing all of it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OldestSupport {
+    /// It does not.
+    #[default]
+    No,
+    /// It may overlook what lies beyond a gap of a month: that must be looked for later.
+    Likely,
+    /// Nothing is older.
+    Surely,
+}
+
 /// What a listing can do.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ListSupport {
@@ -59,6 +71,8 @@ pub struct ListSupport {
     pub order: ListOrder,
     /// Items may be clipped to the window (their start or end is then the window's).
     pub clips: bool,
+    /// See [`OldestSupport`]; of footage only.
+    pub oldest: OldestSupport,
 }
 
 /// How exactly footage starts where it was asked to.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dvrgate_media::container::Demuxed;
 use dvrgate_model::{
-    ChannelId, Civil, ClockReading, DeviceId, Identity, Items, Locator, Result, SourceRange,
-    SourceTime, StreamKind, Vendor, ZoneRule,
+    ChannelId, Civil, ClockReading, DeviceId, Error, ErrorKind, Identity, Items, Locator, Result,
+    SourceRange, SourceTime, StreamKind, Vendor, ZoneRule,
 };
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -97,6 +97,18 @@ pub trait Adapter: Debug + Send + Sync {
         query: SegmentQuery,
     ) -> BoxFuture<'a, Result<Page<SourceSegment>>>;
 
+    /// Where the oldest footage of the window begins, or a reading before that (the start of its
+    /// day), by a few cheap questions; `None` where there is none. How sure that is, says
+    /// [`crate::ListSupport::oldest`]; recorders that cannot tell do not implement it.
+    fn oldest<'a>(
+        &'a self,
+        _cx: &'a Cx,
+        _query: OldestQuery,
+    ) -> BoxFuture<'a, Result<Option<Civil>>> {
+        let message = "this recorder does not tell where its footage begins";
+        Box::pin(std::future::ready(Err(Error::new(ErrorKind::Unsupported, message))))
+    }
+
     /// One page of the events of the window.
     fn list_events<'a>(
         &'a self,
@@ -130,6 +142,17 @@ pub struct SegmentQuery {
     pub window: SourceRange,
     /// `None` for the first page; then what the page before said.
     pub cursor: Option<PageCursor>,
+}
+
+/// Of which footage the beginning is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct OldestQuery {
+    /// Of this channel.
+    pub channel: ChannelId,
+    /// Of this stream.
+    pub stream: StreamKind,
+    /// In this window ([`dvrgate_model::Convention::Listing`]).
+    pub window: SourceRange,
 }
 
 /// Which events are wanted.

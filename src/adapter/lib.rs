@@ -17,12 +17,12 @@ pub mod transport;
 
 pub use capability::{
     Capabilities, ClockSupport, ControlSupport, DeviceLimits, FootageSupport, ListOrder,
-    ListSupport, SeekGrain,
+    ListSupport, OldestSupport, SeekGrain,
 };
 pub use contract::{
     Adapter, Banner, ByteStream, Connector, ControlRequest, ControlState, DeviceSettings,
-    EventQuery, Footage, FootageBody, FootageRequest, FormatHint, Page, PageCursor, Score,
-    SegmentQuery, SourceEvent, SourceSegment, UnitStream,
+    EventQuery, Footage, FootageBody, FootageRequest, FormatHint, OldestQuery, Page, PageCursor,
+    Score, SegmentQuery, SourceEvent, SourceSegment, UnitStream,
 };
 pub use cx::{Cx, Priority};
 pub use device::{Device, DeviceOptions};

@@ -14,8 +14,8 @@ use futures::StreamExt;
 
 use crate::transport::tokio::{now, timeout};
 use crate::{
-    Cx, Device, EventQuery, Footage, FootageBody, FootageRequest, PageCursor, Priority,
-    SegmentQuery, SourceSegment,
+    Cx, Device, EventQuery, Footage, FootageBody, FootageRequest, OldestQuery, OldestSupport,
+    PageCursor, Priority, SegmentQuery, SourceSegment,
 };
 
 /// A recorder and what is known about its footage. Times are listing readings.
@@ -50,6 +50,9 @@ impl Suite {
         if can.segments.offered {
             self.paging_lists_each_segment_once().await;
             self.the_future_is_empty().await;
+            if can.segments.oldest != OldestSupport::No {
+                self.the_oldest_is_not_after_what_is_listed().await;
+            }
             self.odd_hours_are_answered().await;
         }
         if can.events.offered {
@@ -118,6 +121,22 @@ impl Suite {
     pub async fn the_future_is_empty(&self) {
         let listed = self.list(self.tomorrow()).await;
         assert!(listed.is_empty(), "listed in the future: {listed:?}");
+    }
+
+    /// Footage begins, as it says, where its listing begins or before, but inside the window; and
+    /// nowhere in the future.
+    pub async fn the_oldest_is_not_after_what_is_listed(&self) {
+        let oldest = async |window| {
+            let query = OldestQuery { channel: self.channel, stream: self.stream, window };
+            must(self.device.adapter.oldest(&self.cx(), query).await, "oldest")
+        };
+        let first = self.list(self.recorded).await.iter().map(|s| s.start.civil).min();
+        let Some(first) = first else { panic!("no segment is listed") };
+        match oldest(self.recorded).await {
+            None => panic!("footage is listed from {first} on, and there is none"),
+            Some(oldest) => assert!(oldest <= first, "{first} is listed, the oldest is {oldest}"),
+        }
+        assert_eq!(oldest(self.tomorrow()).await, None, "in the future");
     }
 
     /// Around changes of the zone offset every window is answered, and only with what it holds.

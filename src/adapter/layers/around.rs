@@ -3,14 +3,14 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use dvrgate_model::{ClockReading, Identity, Result};
+use dvrgate_model::{Civil, ClockReading, Identity, Result};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 use crate::{
     Adapter, Capabilities, ControlRequest, ControlState, Cx, EventQuery, Footage, FootageRequest,
-    Page, SegmentQuery, SourceEvent, SourceSegment,
+    OldestQuery, Page, SegmentQuery, SourceEvent, SourceSegment,
 };
 
 /// The calls of an adapter.
@@ -22,6 +22,8 @@ pub enum Op {
     Clock,
     /// [`Adapter::list_segments`].
     ListSegments,
+    /// [`Adapter::oldest`].
+    Oldest,
     /// [`Adapter::list_events`].
     ListEvents,
     /// [`Adapter::open`].
@@ -37,6 +39,7 @@ impl Op {
             Op::Identify => "identify",
             Op::Clock => "clock",
             Op::ListSegments => "list_segments",
+            Op::Oldest => "oldest",
             Op::ListEvents => "list_events",
             Op::Open => "open",
             Op::Control => "control",
@@ -109,6 +112,16 @@ impl<L: Around, A: Adapter> Adapter for Layered<L, A> {
         self.layer.around(cx, Op::ListSegments, call)
     }
 
+    fn oldest<'a>(
+        &'a self,
+        cx: &'a Cx,
+        query: OldestQuery,
+    ) -> BoxFuture<'a, Result<Option<Civil>>> {
+        let call: Call<'a, _> =
+            Box::new(move |cx| Box::pin(async move { self.inner.oldest(&cx, query).await }));
+        self.layer.around(cx, Op::Oldest, call)
+    }
+
     fn list_events<'a>(
         &'a self,
         cx: &'a Cx,
@@ -165,6 +178,14 @@ impl<A: Adapter + ?Sized> Adapter for Arc<A> {
         query: SegmentQuery,
     ) -> BoxFuture<'a, Result<Page<SourceSegment>>> {
         (**self).list_segments(cx, query)
+    }
+
+    fn oldest<'a>(
+        &'a self,
+        cx: &'a Cx,
+        query: OldestQuery,
+    ) -> BoxFuture<'a, Result<Option<Civil>>> {
+        (**self).oldest(cx, query)
     }
 
     fn list_events<'a>(

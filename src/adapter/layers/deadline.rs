@@ -52,7 +52,7 @@ impl Around for Deadline {
         let limit = match op {
             Op::Identify => self.0.identify,
             Op::Clock => self.0.clock,
-            Op::ListSegments | Op::ListEvents => self.0.list,
+            Op::ListSegments | Op::Oldest | Op::ListEvents => self.0.list,
             Op::Open => self.0.open,
             Op::Control => self.0.control,
         };

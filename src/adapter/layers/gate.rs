@@ -1,14 +1,14 @@
 //! Refuses what the recorder does not declare, before a packet is sent, and keeps windows inside
 //! what it can answer.
 
-use dvrgate_model::{ClockReading, Error, ErrorKind, Identity, Result, SourceRange};
+use dvrgate_model::{Civil, ClockReading, Error, ErrorKind, Identity, Result, SourceRange};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 
 use crate::{
     Adapter, Capabilities, ControlRequest, ControlState, Cx, EventQuery, Footage, FootageRequest,
-    ListSupport, Page, SegmentQuery, SourceEvent, SourceSegment,
+    ListSupport, OldestQuery, OldestSupport, Page, SegmentQuery, SourceEvent, SourceSegment,
 };
 
 /// See the module documentation.
@@ -94,6 +94,20 @@ impl<A: Adapter> Adapter for Gate<A> {
         match answered(&support, "a list of its footage", &query.window) {
             Some(answer) => Box::pin(std::future::ready(answer)),
             None => self.inner.list_segments(cx, query),
+        }
+    }
+
+    fn oldest<'a>(
+        &'a self,
+        cx: &'a Cx,
+        query: OldestQuery,
+    ) -> BoxFuture<'a, Result<Option<Civil>>> {
+        let support = self.inner.capabilities().segments;
+        match support.oldest {
+            OldestSupport::No => failed(unsupported("the beginning of its footage")),
+            _ if !support.offered => failed(unsupported("a list of its footage")),
+            _ if query.window.is_empty() => Box::pin(std::future::ready(Ok(None))),
+            _ => self.inner.oldest(cx, query),
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::tokio::sync::{Notify, oneshot};
-use dvrgate_model::{ClockReading, Error, ErrorKind, Identity, Result};
+use dvrgate_model::{Civil, ClockReading, Error, ErrorKind, Identity, Result};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use crate::transport::tokio::within;
 use crate::{
     Adapter, Capabilities, ControlRequest, ControlState, Cx, EventQuery, Footage, FootageBody,
-    FootageRequest, Page, Priority, SegmentQuery, SourceEvent, SourceSegment,
+    FootageRequest, OldestQuery, Page, Priority, SegmentQuery, SourceEvent, SourceSegment,
 };
 
 /// The sessions of one recorder. Cheap to clone.
@@ -281,6 +281,14 @@ impl<A: Adapter> Adapter for Govern<A> {
         query: SegmentQuery,
     ) -> BoxFuture<'a, Result<Page<SourceSegment>>> {
         self.inner.list_segments(cx, query)
+    }
+
+    fn oldest<'a>(
+        &'a self,
+        cx: &'a Cx,
+        query: OldestQuery,
+    ) -> BoxFuture<'a, Result<Option<Civil>>> {
+        self.inner.oldest(cx, query)
     }
 
     fn list_events<'a>(
