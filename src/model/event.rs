@@ -20,6 +20,15 @@ impl Topic {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The prefixes inside the path and the namespaces they stand for, those of vendors too.
+    pub fn namespaces(&self) -> impl Iterator<Item = (&str, String)> {
+        let prefixes = self.0.split('/').filter_map(|step| Some(step.split_once(':')?.0));
+        prefixes.map(|prefix| match prefix {
+            "tns1" => (prefix, "http://www.onvif.org/ver10/topics".to_owned()),
+            _ => (prefix, format!("urn:dvrgate:topics:{prefix}")),
+        })
+    }
 }
 
 impl std::fmt::Debug for Topic {

@@ -116,6 +116,12 @@ impl SegmentId {
     pub fn derive(track: &TrackToken, source_start: &str, key: &[u8]) -> Self {
         Self(fnv64(&[track.as_str().as_bytes(), source_start.as_bytes(), key]))
     }
+
+    /// The segment of another track that is recorded whenever this one is.
+    #[must_use]
+    pub fn beside(self, track: &TrackToken) -> Self {
+        Self(fnv64(&[track.as_str().as_bytes(), b"beside", &self.0.to_be_bytes()]))
+    }
 }
 
 /// One pass of index sync. Rising; every row of the index names the run that last touched it.

@@ -1,6 +1,6 @@
 //! Recording jobs as the recorder runs them: one a recording, always there (R5.15, R5.17, R5.19).
 
-use dvrgate_model::{Recording, RecordingStatus};
+use dvrgate_model::{Recording, RecordingStatus, Track, TrackKind};
 use dvrgate_soap::{Element, ns};
 
 /// What every job token begins with; the recording's token follows.
@@ -21,12 +21,11 @@ pub fn recording_of(job: &str) -> Option<&str> {
 /// Content of tt:RecordingJobConfiguration.
 pub fn configuration(r: &Recording, name: Element) -> Element {
     let text = |local, text: &str| Element::new(ns::TT, local).with_text(text);
-    let source =
-        Element::new(ns::TT, "Source").with(source_token(r)).with_all(r.tracks.iter().map(|t| {
-            Element::new(ns::TT, "Tracks")
-                .with(text("SourceTag", dvrgate_soap::tt::track_type(t.kind)))
-                .with(text("Destination", t.token.as_str()))
-        }));
+    let source = Element::new(ns::TT, "Source").with(source_token(r)).with_all(fed(r).map(|t| {
+        Element::new(ns::TT, "Tracks")
+            .with(text("SourceTag", dvrgate_soap::tt::track_type(t.kind)))
+            .with(text("Destination", t.token.as_str()))
+    }));
     name.with(text("RecordingToken", r.token.as_str()))
         .with(text("Mode", "Active"))
         .with(text("Priority", "1"))
@@ -37,25 +36,27 @@ pub fn configuration(r: &Recording, name: Element) -> Element {
 /// configuration (R5.19-9). A track without data is idle whatever the others do (R5.19-12).
 pub fn state(r: &Recording, name: Element) -> Element {
     let text = |local, text: &str| Element::new(ns::TT, local).with_text(text);
-    let states: Vec<State> = r
-        .tracks
-        .iter()
+    let states: Vec<State> = fed(r)
         .map(|t| match (r.status, t.data) {
             (RecordingStatus::Recording, Some(_)) => State::Active,
             _ => State::Idle,
         })
         .collect();
     let all = State::of(&states).name();
-    let tracks =
-        Element::new(ns::TT, "Tracks").with_all(r.tracks.iter().zip(&states).map(|(t, s)| {
-            Element::new(ns::TT, "Track")
-                .with(text("SourceTag", dvrgate_soap::tt::track_type(t.kind)))
-                .with(text("Destination", t.token.as_str()))
-                .with(text("State", s.name()))
-        }));
+    let tracks = Element::new(ns::TT, "Tracks").with_all(fed(r).zip(&states).map(|(t, s)| {
+        Element::new(ns::TT, "Track")
+            .with(text("SourceTag", dvrgate_soap::tt::track_type(t.kind)))
+            .with(text("Destination", t.token.as_str()))
+            .with(text("State", s.name()))
+    }));
     name.with(text("RecordingToken", r.token.as_str())).with(text("State", all)).with(
         Element::new(ns::TT, "Sources").with(source_token(r)).with(text("State", all)).with(tracks),
     )
+}
+
+/// Tracks that something flows into: where no event was ever told, metadata is no source of the job.
+fn fed(r: &Recording) -> impl Iterator<Item = &Track> {
+    r.tracks.iter().filter(|t| t.kind != TrackKind::Metadata || t.data.is_some())
 }
 
 fn source_token(r: &Recording) -> Element {

@@ -76,7 +76,7 @@ async fn capabilities(_: Arc<Recordings>, call: Call) -> Result<Element, Fault> 
         .with_attribute("MaxRecordings", MAX_RECORDINGS.to_string())
         .with_attribute("MaxRecordingJobs", MAX_RECORDINGS.to_string())
         .with_attribute("Options", "true")
-        .with_attribute("MetadataRecording", "false");
+        .with_attribute("MetadataRecording", "true");
     Ok(call.response().with(own))
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use dvrgate_index::{EventCursor, EventSelect, Scope, Snapshot, StateQuery, blocking};
 use dvrgate_model::{
-    Direction, EventOrigin, Items, Recording, RecordingEvent, Stamp, Topic, Utc, topics,
+    Direction, EventOrigin, Items, Recording, RecordingEvent, Stamp, Topic, Track, TrackKind, Utc,
+    topics,
 };
 use dvrgate_soap::{Call, Element, Fault, Simple as _, Value as _, ns};
 
@@ -189,7 +190,9 @@ impl EventSearch {
                 after: self.after,
             })?;
             looked_at += page.items.len();
-            self.ready.extend(page.items.into_iter().filter(|e| self.filter.matches(e)));
+            let found = page.items.into_iter().filter(|e| self.filter.matches(e));
+            let found: Vec<_> = found.map(|e| self.on_its_track(e)).collect();
+            self.ready.extend(found);
             self.exhausted = page.next.is_none();
             self.after = page.next.or(self.after);
         }
@@ -201,6 +204,19 @@ impl EventSearch {
             self.ready.extend(events);
         }
         Ok(())
+    }
+
+    /// R6.9-1: what the recorder told is in the metadata track, as far as that reaches (R6.9-14);
+    /// what the gateway says of its own recordings is not (R4-3).
+    fn on_its_track(&self, mut event: RecordingEvent) -> RecordingEvent {
+        if event.track.is_none() && event.origin != EventOrigin::Derived {
+            let recording = self.recordings.iter().find(|r| r.token == event.recording);
+            let tracks = recording.map(|r| r.tracks.as_slice()).unwrap_or_default();
+            let metadata = tracks.iter().find(|t| t.kind == TrackKind::Metadata);
+            let holds = |t: &&Track| t.data.is_some_and(|d| d.contains(event.at.utc));
+            event.track = metadata.filter(holds).map(|t| t.token.clone());
+        }
+        event
     }
 
     /// Virtual events: the state of every property at an instant, and of the recording history even
@@ -224,6 +240,7 @@ impl EventSearch {
             event.id = VIRTUAL;
             event.at = Stamp { utc: at, ..event.at };
         }
+        let mut events: Vec<_> = events.into_iter().map(|e| self.on_its_track(e)).collect();
         events.sort_by(|a, b| {
             (&a.recording, &a.topic, &a.track).cmp(&(&b.recording, &b.topic, &b.track))
         });

@@ -1,6 +1,6 @@
 //! Recording events as notification messages (R6.2.2, R6.3.6, R6.10-3).
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use dvrgate_model::{Items, RecordingEvent, Topic, Utc};
 use dvrgate_soap::{Element, Simple as _, ns};
@@ -52,10 +52,6 @@ fn items(name: &'static str, items: &Items, source: bool) -> Element {
 
 /// Prefixes inside a topic are namespaces and must be declared, those of vendors too.
 fn declare_prefixes(element: Element, topic: &Topic) -> Element {
-    let prefixes: BTreeSet<&str> =
-        topic.as_str().split('/').filter_map(|s| Some(s.split_once(':')?.0)).collect();
-    prefixes.into_iter().fold(element, |element, prefix| match prefix {
-        "tns1" => element.declaring(prefix, ns::TNS1),
-        _ => element.declaring(prefix, format!("urn:dvrgate:topics:{prefix}")),
-    })
+    let prefixes: BTreeMap<&str, String> = topic.namespaces().collect();
+    prefixes.into_iter().fold(element, |element, (prefix, uri)| element.declaring(prefix, uri))
 }

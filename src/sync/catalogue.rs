@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dvrgate_adapter::Device;
 use dvrgate_model::{
-    Channel, CodecParams, DeviceRecord, Identity, Origin, Recording, RecordingStatus,
+    Channel, Codec, CodecParams, DeviceRecord, Identity, Origin, Recording, RecordingStatus,
     RecordingToken, SourceInformation, StreamKind, Track, TrackKind, TrackToken,
 };
 
@@ -29,7 +29,8 @@ pub fn device(
     }
 }
 
-/// The recording of a channel's stream; tracks that footage found stay.
+/// The recording of a channel's stream; tracks that footage found stay. Every recording has a
+/// metadata track, which is empty as long as no event is known (R5.1-2).
 pub fn recording(
     device: &Device,
     identity: &Identity,
@@ -47,6 +48,9 @@ pub fn recording(
             tracks.push(track(&token, kind, said.filter(|_| stream == StreamKind::Main), known));
         }
     }
+    let events = CodecParams::new(Codec::Metadata);
+    let known = old_tracks.iter().find(|t| t.kind == TrackKind::Metadata);
+    tracks.push(track(&token, TrackKind::Metadata, Some(&events), known));
     tracks.extend(
         old_tracks
             .iter()
@@ -72,16 +76,19 @@ pub fn recording(
     }
 }
 
-/// The lanes of a recording: what sync lists for it.
-pub fn lane(channel: &Channel, stream: StreamKind, recording: &Recording) -> Lane {
-    let kind = |t: &&Track| matches!(t.kind, TrackKind::Video | TrackKind::Audio);
-    let mut tracks: Vec<_> = recording.tracks.iter().filter(kind).collect();
+/// The lanes of a recording: what sync lists for it. With `events` its metadata track is recorded
+/// whenever its video is.
+pub fn lane(channel: &Channel, stream: StreamKind, recording: &Recording, events: bool) -> Lane {
+    let is_metadata = |t: &&Track| t.kind == TrackKind::Metadata;
+    let metadata = recording.tracks.iter().find(is_metadata).filter(|_| events);
+    let mut tracks: Vec<_> = recording.tracks.iter().filter(|t| !is_metadata(t)).collect();
     tracks.sort_by_key(|t| t.kind);
     Lane {
         channel: channel.id,
         stream,
         recording: recording.token.clone(),
-        tracks: tracks.into_iter().map(|t| t.token.clone()).collect(),
+        tracks: tracks.into_iter().chain(metadata).map(|t| t.token.clone()).collect(),
+        metadata: metadata.map(|t| t.token.clone()),
     }
 }
 

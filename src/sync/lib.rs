@@ -15,6 +15,7 @@ mod history;
 mod listing;
 mod measure;
 mod merge;
+mod metadata;
 mod order;
 mod pass;
 mod restate;

@@ -25,6 +25,19 @@ pub struct Lane {
     pub recording: RecordingToken,
     /// Tracks that every segment has data for; video is first.
     pub tracks: Vec<TrackToken>,
+    /// Which of them is the metadata track: recorded whenever video is, since the recorder tells
+    /// events.
+    pub metadata: Option<TrackToken>,
+}
+
+impl Lane {
+    /// Name of the segment of a track that stands for a listed item.
+    fn segment_id(&self, track: &TrackToken, item: &SourceSegment) -> SegmentId {
+        match self.tracks.first().filter(|_| self.metadata.as_ref() == Some(track)) {
+            Some(video) => SegmentId::derive(video, &item.start.raw, &item.key).beside(track),
+            None => SegmentId::derive(track, &item.start.raw, &item.key),
+        }
+    }
 }
 
 /// What a window of a listing held.
@@ -80,7 +93,7 @@ pub fn merge(window: &Window<'_>, known: &[Segment]) -> Merged {
             *merged.unknown_codes.entry(item.code.clone()).or_default() += 1;
         }
         for track in &window.lane.tracks {
-            let id = SegmentId::derive(track, &item.start.raw, &item.key);
+            let id = window.lane.segment_id(track, item);
             let mut old = by_id.get(&(track, id)).copied();
             if old.is_none() && window.clips {
                 old = whole_of(track, item, start.utc, known);
@@ -111,7 +124,7 @@ fn segment(
     (start, end): (Stamp, Stamp),
     old: Option<&Segment>,
 ) -> Segment {
-    let own_id = SegmentId::derive(track, &item.start.raw, &item.key);
+    let own_id = window.lane.segment_id(track, item);
     let mut new = Segment {
         id: own_id,
         track: track.clone(),
@@ -121,7 +134,8 @@ fn segment(
         reason: window.mapping.reason(&item.code),
         state: if item.growing { SegmentState::Growing } else { SegmentState::Closed },
         locator: item.locator.clone(),
-        bytes: item.bytes,
+        // The recorder has no file for what the index knows.
+        bytes: item.bytes.filter(|_| window.lane.metadata.as_ref() != Some(track)),
         seen: window.run,
     };
     let Some(old) = old else { return new };

@@ -86,7 +86,7 @@ async fn segments(
 }
 
 /// Recording history of the whole recording, page of segments by page of segments.
-async fn rebuild_history(
+pub async fn rebuild_history(
     index: &Arc<dyn Index>,
     run: SyncRunId,
     recording: &Recording,
@@ -251,7 +251,7 @@ fn every_segment(
     }
 }
 
-async fn apply(index: &Arc<dyn Index>, run: SyncRunId, changes: Vec<Change>) -> Result<Counts> {
+pub async fn apply(index: &Arc<dyn Index>, run: SyncRunId, changes: Vec<Change>) -> Result<Counts> {
     if changes.is_empty() {
         return Ok(Counts::default());
     }
@@ -259,4 +259,4 @@ async fn apply(index: &Arc<dyn Index>, run: SyncRunId, changes: Vec<Change>) -> 
 }
 
 const STATES: [SegmentState; 3] = [SegmentState::Growing, SegmentState::Closed, SegmentState::Gone];
-const PAGE: usize = 2_000;
+pub const PAGE: usize = 2_000;

@@ -7,10 +7,10 @@ use dvrgate_index::{Batch, Change, Scope, blocking};
 use dvrgate_model::{ErrorKind, Result, SyncRunId};
 use futures::StreamExt;
 
-use crate::Syncer;
 use crate::events::{Places, States, unknown};
 use crate::pass::{by_channel, recordings_of};
 use crate::restate::all_events;
+use crate::{Syncer, metadata};
 
 impl Syncer {
     /// Follows the alert stream until it ends for good; the adapter reconnects by itself. Returns
@@ -59,7 +59,9 @@ impl Syncer {
         let known = blocking(index.snapshot(), move |s| all_events(s, scope, from, to, None));
         for event in unknown(vec![placed], &known.await?) {
             // No sync run made it.
-            let changes = vec![Change::Event(Box::new(event.clone()))];
+            let mut changes = vec![Change::Event(Box::new(event.clone()))];
+            let told = std::slice::from_ref(&event);
+            changes.extend(metadata::remember(&*index.snapshot(), &device.id, told)?);
             index.apply(Batch { run: SyncRunId::default(), changes }).await?;
             self.sink.publish(&event);
         }

@@ -4,6 +4,7 @@
 //! and 6.9 (live edge, end of data). A section is what is recorded without a gap: it ends where
 //! its span in the index ends, and where two units are more than two seconds apart.
 
+mod documents;
 mod forward;
 mod reader;
 mod reverse;
@@ -18,6 +19,7 @@ use futures::StreamExt;
 use futures::stream;
 
 use crate::{Delivery, FrameStream, Marks, PlayPlan};
+use documents::{Documents, LAG_US, ReadyDocument};
 use forward::{Forward, Ready, Turn};
 pub(crate) use reader::Reader;
 use reverse::Reverse;
@@ -42,12 +44,15 @@ enum End {
     Live,
 }
 
-/// Starts a walk over `tracks`, those of the plan that exist.
+/// Starts a walk over the tracks of the plan that exist: `tracks` are stored, the documents of `events`
+/// are made of what the index knows.
 pub(crate) fn walk<S: Supply + 'static>(
     supply: S,
     plan: &PlayPlan,
     tracks: Vec<(TrackToken, TrackKind)>,
+    events: Option<TrackToken>,
 ) -> FrameStream {
+    let documents = events.map(|track| Documents::new(track, plan));
     let (forward, reverse) = match plan.direction {
         Direction::Forward => {
             let cursors = tracks.into_iter().map(|(t, kind)| Forward::new(t, kind, plan));
@@ -62,6 +67,9 @@ pub(crate) fn walk<S: Supply + 'static>(
     let count = forward.len() + reverse.len();
     let walk = Walk {
         supply,
+        direction: plan.direction,
+        documents,
+        jump_of_documents: plan.discontinuity,
         discontinuity: vec![plan.discontinuity; count],
         forward,
         reverse,
@@ -90,6 +98,11 @@ pub(crate) fn walk<S: Supply + 'static>(
 #[derive(Debug)]
 struct Walk<S> {
     supply: S,
+    direction: Direction,
+    /// The metadata track.
+    documents: Option<Documents>,
+    /// Its next document gets D.
+    jump_of_documents: bool,
     forward: Vec<Forward>,
     reverse: Vec<Reverse>,
     /// The reverse track whose piece is being delivered.
@@ -116,9 +129,13 @@ impl<S: Supply> Walk<S> {
             if self.over {
                 return self.failed.take().map_or(Ok(None), Err);
             }
-            let more = match self.reverse.is_empty() {
-                true => self.step_forward().await?,
-                false => self.step_reverse().await?,
+            if let Some(documents) = &mut self.documents {
+                let read = documents.read_ahead(&self.supply);
+                self.without_documents_if(read)?;
+            }
+            let more = match self.direction {
+                Direction::Forward => self.step_forward().await?,
+                Direction::Reverse => self.step_reverse().await?,
             };
             self.over = !more;
         }
@@ -158,6 +175,18 @@ impl<S: Supply> Walk<S> {
                 Turn::Rest => rest = true,
                 Turn::At(_) | Turn::Over => {}
             }
+        }
+        let turn = self.documents.as_ref().map(|d| d.turn(&self.supply)).transpose()?;
+        match turn {
+            Some(Turn::At(at)) if first.is_none_or(|(least, _)| at <= least) => {
+                let may_wait = first.is_some_and(|(least, _)| least.since_us(at) < LAG_US);
+                if self.step_documents(may_wait).await? {
+                    return Ok(true);
+                }
+            }
+            Some(Turn::Live) => live = true,
+            Some(Turn::Rest) => rest = true,
+            _ => {}
         }
         let Some((at, i)) = first else {
             return if live || rest { self.wait_for_more().await } else { Ok(false) };
@@ -208,25 +237,83 @@ impl<S: Supply> Walk<S> {
             for cursor in &mut self.forward {
                 woken |= cursor.wake(&self.supply)?;
             }
+            if let Some(documents) = &mut self.documents {
+                woken |= documents.wake(&self.supply)?;
+            }
             if woken {
                 return Ok(true);
             }
         }
     }
 
+    /// One step of the metadata track; `false` where there was nothing to do without waiting, and
+    /// others may go first.
+    async fn step_documents(&mut self, may_wait: bool) -> Result<bool> {
+        let Some(documents) = &mut self.documents else { return Ok(false) };
+        if let Some(ready) = documents.ready() {
+            self.deliver_document(ready)?;
+            return Ok(true);
+        }
+        if may_wait && documents.is_reading() {
+            return Ok(false);
+        }
+        let step = documents.advance(&mut self.supply).await;
+        self.without_documents_if(step)?;
+        Ok(true)
+    }
+
+    /// Pictures go on though the events cannot be read.
+    fn without_documents_if(&mut self, step: Result<()>) -> Result<()> {
+        match step {
+            Err(e) if !(self.forward.is_empty() && self.reverse.is_empty()) => {
+                tracing::warn!(error = %e, "events cannot be read; playback goes on without metadata");
+                self.documents = None;
+                Ok(())
+            }
+            step => step,
+        }
+    }
+
+    fn deliver_document(&mut self, ready: ReadyDocument) -> Result<()> {
+        self.edge_told = false;
+        let ReadyDocument { frame, end_of_span, terminal } = ready;
+        let at = frame.at.utc;
+        // Documents are rare: that time passed without one is no gap.
+        let (low, high) = self.edge.map_or((at, at), |e| (e.min(at), e.max(at)));
+        let span = self.supply.span(&frame.track, low, Direction::Forward)?;
+        match span.filter(|s| s.start() <= low && high < s.end()) {
+            Some(_) => self.move_edge(at),
+            None => self.pass(at, at),
+        }
+        // R8.6-2, R8.6-5: in reverse each is a piece of its own.
+        let jump = std::mem::take(&mut self.jump_of_documents);
+        let discontinuity = jump || self.direction == Direction::Reverse;
+        let marks = Marks { clean: true, end_of_span, discontinuity, terminal };
+        self.out.push_back(Delivery::Unit { frame, marks });
+        Ok(())
+    }
+
     /// Reports the gap between what was delivered and what comes now.
     fn pass(&mut self, from: Utc, to: Utc) {
-        let gap = match self.edge {
-            Some(edge) if self.reverse.is_empty() => (edge, from),
-            Some(edge) => (to, edge),
-            None => (from, from),
+        let gap = match (self.edge, self.direction) {
+            (Some(edge), Direction::Forward) => (edge, from),
+            (Some(edge), Direction::Reverse) => (to, edge),
+            (None, _) => (from, from),
         };
         if is_jump(gap.0, gap.1) {
             self.out.push_back(Delivery::Gap(UtcRange::clamped(gap.0, gap.1)));
         }
-        self.edge = Some(match self.reverse.is_empty() {
-            true => self.edge.map_or(to, |e| e.max(to)),
-            false => from,
+        self.move_edge(match self.direction {
+            Direction::Forward => to,
+            Direction::Reverse => from,
+        });
+    }
+
+    fn move_edge(&mut self, to: Utc) {
+        self.edge = Some(match (self.edge, self.direction) {
+            (Some(edge), Direction::Forward) => edge.max(to),
+            (Some(edge), Direction::Reverse) => edge.min(to),
+            (None, _) => to,
         });
     }
 
@@ -242,6 +329,20 @@ impl<S: Supply> Walk<S> {
                 && last.is_none_or(|(most, _)| at > most)
             {
                 last = Some((at, i));
+            }
+        }
+        // What was recorded during a group of pictures comes behind it, as it is shown.
+        let shown_next = match last {
+            Some((at, i)) => Some(self.reverse[i].current().map_or(at, |p| p.last)),
+            None => None,
+        };
+        if let Some(documents) = &self.documents
+            && let Turn::At(at) = documents.turn(&self.supply)?
+            && shown_next.is_none_or(|shown| at > shown)
+        {
+            let may_wait = shown_next.is_some_and(|shown| at.since_us(shown) < LAG_US);
+            if self.step_documents(may_wait).await? {
+                return Ok(true);
             }
         }
         let Some((_, i)) = last else { return Ok(false) };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dvrgate_adapter::Priority;
-use dvrgate_index::{Index, SegmentSelect, SpanQuery};
+use dvrgate_index::{Index, Scope, SegmentSelect, SpanQuery};
 use dvrgate_model::{
     Direction, Error, ErrorKind, Recording, RecordingStatus, Result, SegmentState, TrackToken, Utc,
     UtcRange,
@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::CONTIGUOUS_US;
+use super::documents::{self, EventPage, EventWant};
 use super::supply::{Found, Supply, Want};
 use crate::fetch::{Fetcher, Standing, Ticket, Wish};
 use crate::{Gop, GopKey, GopStore, MediaStore};
@@ -262,6 +263,12 @@ impl Supply for Reader {
 
     fn gop<'a>(&'a mut self, want: &'a Want) -> BoxFuture<'a, Result<Found>> {
         Box::pin(self.find(want))
+    }
+
+    fn events(&self, want: EventWant) -> BoxFuture<'static, Result<EventPage>> {
+        let scope = Scope { recordings: Some(vec![self.recording.token.clone()]) };
+        let snapshot = self.index.snapshot();
+        Box::pin(dvrgate_index::blocking(snapshot, move |s| documents::load(s, scope, want)))
     }
 
     fn growing<'a>(&'a mut self, track: &'a TrackToken) -> BoxFuture<'a, Result<bool>> {

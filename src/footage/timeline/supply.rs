@@ -6,6 +6,7 @@ use std::sync::Arc;
 use dvrgate_model::{Direction, Result, TrackToken, Utc, UtcRange};
 use futures::future::BoxFuture;
 
+use super::documents::{EventPage, EventWant};
 use crate::Gop;
 
 /// What the walker asks of the rest of the crate; tests answer from a list.
@@ -16,6 +17,10 @@ pub(crate) trait Supply: Debug + Send {
 
     /// The next GOP, fetched if it is not stored.
     fn gop<'a>(&'a mut self, want: &'a Want) -> BoxFuture<'a, Result<Found>>;
+
+    /// Events of the recording: what documents of its metadata track are made of. Work begins when
+    /// it is polled first, and goes on elsewhere.
+    fn events(&self, want: EventWant) -> BoxFuture<'static, Result<EventPage>>;
 
     /// Whether more of the track is being recorded now.
     fn growing<'a>(&'a mut self, track: &'a TrackToken) -> BoxFuture<'a, Result<bool>>;

@@ -9,6 +9,7 @@ pub mod h265;
 mod h265_vui;
 mod inspect;
 pub mod jpeg;
+pub mod metadata;
 pub mod mpeg4;
 pub mod record;
 pub mod rfc6381;

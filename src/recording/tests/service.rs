@@ -222,7 +222,7 @@ async fn capabilities_are_static_and_promise_what_is_there() {
         ("DynamicRecordings", "false"),
         ("DynamicTracks", "false"),
         ("Options", "true"),
-        ("MetadataRecording", "false"),
+        ("MetadataRecording", "true"),
     ] {
         assert_eq!(of(name), value, "{name}");
     }

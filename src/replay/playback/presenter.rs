@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 
 use dvrgate_footage::{Delivery, Marks};
-use dvrgate_model::{Direction, Frame, TrackKind, TrackToken, Utc};
+use dvrgate_model::{Direction, Frame, FrameKind, TrackKind, TrackToken, Utc};
 
 use super::plan::{Pace, Play};
 
@@ -125,10 +125,12 @@ impl Presenter {
                     self.flush(out);
                 }
                 let last = marks.end_of_span || marks.terminal;
+                // Documents end where they end; pictures of the section may follow.
+                let is_document = frame.kind == FrameKind::Metadata;
                 self.held.push((frame, marks));
                 if last {
                     self.flush(out);
-                    self.after_gap = marks.end_of_span;
+                    self.after_gap |= marks.end_of_span && !is_document;
                 }
             }
         }

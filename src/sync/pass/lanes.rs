@@ -13,7 +13,7 @@ use crate::history::affected;
 use crate::merge::{Lane, Window, merge};
 use crate::restate::{all_segments, history_of};
 use crate::windows::{Plan, Watermark};
-use crate::{Stage, catalogue, history, listing};
+use crate::{Stage, catalogue, history, listing, metadata};
 
 /// One listing and how far it has come.
 pub(super) struct Track {
@@ -62,7 +62,9 @@ impl Pass<'_> {
                 let mark = snapshot.watermark(&self.device.id, &purpose(&token))?;
                 let mark = mark.as_deref().and_then(Watermark::parse);
                 let plan = Plan::new(mark, self.cut(), self.syncer.clock.utc());
-                let lane = catalogue::lane(channel, *stream, &recording);
+                let events = metadata::known(&*snapshot, &self.device.id, &token)?;
+                let events = events != metadata::Known::No;
+                let lane = catalogue::lane(channel, *stream, &recording, events);
                 let (says, is_known) = (channel.recording, mark.is_some());
                 lanes.push(Track { lane, plan, says, is_known, failed: false });
             }

@@ -7,7 +7,7 @@ use super::{EVENTS, Pass, doubled};
 use crate::events::{Places, unknown};
 use crate::restate::all_events;
 use crate::windows::{Cut, Plan, Watermark};
-use crate::{Stage, listing};
+use crate::{Stage, listing, metadata};
 
 impl Pass<'_> {
     /// What is new of the log. `None` where the recorder has none, or it failed.
@@ -106,6 +106,8 @@ impl Pass<'_> {
             _ => Vec::new(),
         };
         let mut changes: Vec<_> = new.iter().map(|e| Change::Event(Box::new(e.clone()))).collect();
+        let snapshot = self.syncer.index.snapshot();
+        changes.extend(metadata::remember(&*snapshot, &self.device.id, &new)?);
         if let Some(mark) = plan.mark() {
             changes.push(self.watermark(EVENTS, &mark.to_string()));
         }

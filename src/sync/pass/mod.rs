@@ -16,7 +16,7 @@ use dvrgate_model::{
 };
 
 use crate::windows::Cut;
-use crate::{Counts, OnProgress, Progress, Report, Stage, Syncer, catalogue, listing};
+use crate::{Counts, OnProgress, Progress, Report, Stage, Syncer, catalogue, listing, metadata};
 use lanes::Track;
 
 /// What a pass does besides looking at what is new.
@@ -114,8 +114,22 @@ impl<'a> Pass<'a> {
         // The log is read back as far as there is footage: that must be known first.
         let budget = if lanes.iter().all(Track::is_settled) { due.backfill } else { 0 };
         let read = self.old_log(log, &map, budget).await?;
+        self.complete_metadata().await?;
         self.report.complete = listed && read;
         self.tell(Stage::Done, None, lanes::fraction(&lanes));
+        Ok(())
+    }
+
+    /// Metadata tracks of recordings whose first event became known.
+    async fn complete_metadata(&mut self) -> Result<()> {
+        for recording in self.recordings()? {
+            let index = &self.syncer.index;
+            let known = metadata::known(&*index.snapshot(), &self.device.id, &recording.token)?;
+            if known == metadata::Known::New {
+                let made = metadata::complete(index, self.run, &self.device.id, &recording).await?;
+                self.report.counts += made;
+            }
+        }
         Ok(())
     }
 

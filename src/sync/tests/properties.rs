@@ -45,6 +45,7 @@ impl World {
             stream: StreamKind::Main,
             recording: "yard-1".into(),
             tracks: vec!["yard-1-video".into(), "yard-1-audio".into()],
+            metadata: None,
         };
         let right = ClockEpoch::assumed("yard".into(), ZoneRule::utc(), ZoneTrust::WallClock);
         let map = ClockMap::new(Vec::new(), right);

@@ -66,8 +66,9 @@ async fn the_index_equals_the_recorder_and_a_second_sync_changes_nothing() {
     assert!(m.uncertainty_us <= 20_000, "finer than the second it shows: {m:?}");
     bench.assert_true(1);
     bench.assert_true(4);
-    assert_eq!(bench.tracks(1), ["yard-1-video", "yard-1-audio"]);
-    assert_eq!(bench.tracks(4), ["yard-4-video"]);
+    // R5.1-2
+    assert_eq!(bench.tracks(1), ["yard-1-video", "yard-1-audio", "yard-1-metadata"]);
+    assert_eq!(bench.tracks(4), ["yard-4-video", "yard-4-metadata"]);
     assert!(bench.segments("yard-4-video").iter().all(|s| s.2 == "motion"));
     let growing = |s: &&(u64, _, _, SegmentState)| s.3 == SegmentState::Growing;
     assert_eq!(bench.segments("yard-1-video").iter().filter(growing).count(), 1);
@@ -94,6 +95,7 @@ async fn history_follows_the_spans() {
     for (topic, track) in [
         (topics::TRACK_STATE, Some("yard-1-video")),
         (topics::TRACK_STATE, Some("yard-1-audio")),
+        (topics::TRACK_STATE, Some("yard-1-metadata")),
         (topics::TRACK_STATE, Some("yard-4-video")),
         (topics::RECORDING_STATE, None),
     ] {
@@ -170,7 +172,7 @@ async fn caps_and_orders_make_no_difference() {
         let report = bench.sync().await.unwrap();
         assert!(report.complete && report.errors.is_empty(), "{report:?}");
         assert_eq!(report.halved > 0, cap.is_some());
-        for track in ["yard-1-video", "yard-1-audio", "yard-4-video"] {
+        for track in ["yard-1-video", "yard-1-audio", "yard-1-metadata", "yard-4-video"] {
             let ids = |b: &Bench| b.segments(track).iter().map(|s| s.0).collect::<Vec<_>>();
             assert_eq!(ids(&bench), ids(&easy), "page {page}, cap {cap:?}, {order:?}");
         }
@@ -237,7 +239,7 @@ async fn what_was_overwritten_is_gone() {
     let now = bench.recorder.clock.utc();
     bench.recorder.archive.overwrite_before(now.plus_us(-6 * 3_600_000_000));
     let report = bench.sync().await.unwrap();
-    // Six of the files of ten minutes, for two tracks; and the motion of nineteen days.
+    // Six of the files of ten minutes, for three tracks; and the motion of nineteen days.
     assert!(report.counts.segments_gone > 30 + 100, "{report:?}");
     bench.assert_true(1);
     bench.assert_true(4);
@@ -355,7 +357,8 @@ async fn a_clock_that_is_measured_later_restates_everything() {
     assert!((wrong.since_us(right) - (hour + 137_250_000)).abs() < 2_000_000, "{wrong} {right}");
     assert_eq!(ids, bench.segments("yard-4-video").iter().map(|s| s.0).collect::<Vec<_>>());
     // History moved with it: nothing is left of the old edges.
-    let edges = 2 * (2 * bench.spans("yard-1-video").len() + bench.spans("yard-1-video").len());
+    // Of the recording and of its three tracks.
+    let edges = 2 * 4 * bench.spans("yard-1-video").len();
     let told = bench
         .events()
         .into_iter()
