@@ -101,3 +101,39 @@ async fn gstreamer_plays_as_an_onvif_client() {
         }
     }
 }
+
+/// GStreamer outside of that mode takes the absolute range of the description for seconds since 1900
+/// and asks in those (R8.2-1, R8.4-3, R8.5.2-5).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gstreamer_plays_as_any_client() {
+    let stage = Stage::of(clip()).await;
+    let server = stage.serve().await;
+    let args = format!(
+        "-v rtspsrc location={} protocols=tcp ! rtph264depay ! h264parse \
+         ! fakesink silent=false sync=false num-buffers={PICTURES}",
+        server.url
+    );
+    let Some(text) = run("gst-launch-1.0", args).await else { return };
+    assert_eq!(text.matches("chain   ****").count(), PICTURES, "{text}");
+    let asked = stage.asked();
+    let (start, end) = (clip()[0].at.utc, clip().last().unwrap().at.utc);
+    assert_eq!(asked.from, start);
+    assert!(asked.until.is_none_or(|t| t >= end), "{asked:?}");
+}
+
+/// ffmpeg seeks by PAUSE and a PLAY in normal play time (R8.10-5, R8.5.2-5).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ffprobe_seeks() {
+    let stage = Stage::of(clip()).await;
+    let server = stage.serve().await;
+    let args = format!(
+        "-v error -rtsp_transport tcp -select_streams v -read_intervals 2%+#5 \
+         -show_entries packet=flags -of csv=p=0 {}",
+        server.url
+    );
+    let Some(text) = run("ffprobe", args).await else { return };
+    let lines: Vec<_> = text.lines().filter(|l| !l.is_empty()).collect();
+    assert_eq!(lines.len(), 5, "{text}");
+    assert!(lines[0].contains('K'), "{text}");
+    assert_eq!(stage.asked().from, clip()[0].at.utc.plus_us(2_000_000));
+}
