@@ -318,6 +318,7 @@ fn pages(
                 figure("footage_store_misses_total", "", stats.store.misses);
                 figure("footage_transfers_total", "", stats.fetch.transfers);
                 figure("footage_transfer_bytes_total", "", stats.fetch.bytes);
+                figure("footage_transfer_breaks_total", "", stats.fetch.breaks);
                 figure("footage_transfer_failures_total", "", stats.fetch.failures);
                 if let Ok(summary) = index.snapshot().summary() {
                     figure("recordings", "", summary.recordings);

@@ -164,6 +164,14 @@ impl Connection {
         self.pump(now);
     }
 
+    /// The playback failed and nothing more of it can be had. That is no end of data (R8.9-1), and the
+    /// protocol has no message for it: the client gets what was sent so far, a goodbye on every
+    /// stream and the end of the connection, instead of silence. What it asks next is answered with
+    /// the reason.
+    pub fn failed(&mut self) {
+        self.close();
+    }
+
     /// Sends what is due, ends what timed out, and goes on with requests that waited for room.
     pub fn tick(&mut self, now: Now) {
         if !self.closing && now.instant >= self.expires() {

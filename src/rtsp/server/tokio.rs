@@ -323,10 +323,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Driver<'a, S> {
             match units.poll_next_unpin(cx) {
                 Poll::Pending => break,
                 Poll::Ready(Some(Ok(unit))) => self.connection.unit(Some(unit), now()),
-                Poll::Ready(last) => {
-                    if let Some(Err(error)) = last {
-                        tracing::warn!(%error, "playback ended");
-                    }
+                Poll::Ready(Some(Err(error))) => {
+                    tracing::warn!(%error, "playback failed");
+                    self.units = None;
+                    self.connection.failed();
+                }
+                Poll::Ready(None) => {
                     self.units = None;
                     self.connection.unit(None, now());
                 }

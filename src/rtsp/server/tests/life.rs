@@ -51,6 +51,8 @@ fn the_timeout_can_change() {
 #[derive(Debug, Default)]
 struct Counted {
     open: Arc<std::sync::atomic::AtomicUsize>,
+    /// Playback fails after so many units.
+    fails_after: Option<i64>,
 }
 
 /// Footage that is being read.
@@ -75,13 +77,21 @@ impl Application for Counted {
 
     fn play(&self, request: PlayRequest) -> BoxFuture<'_, Result<Playing>> {
         self.open.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let fails_after = self.fails_after.unwrap_or(i64::MAX);
         let held = Held(Arc::clone(&self.open));
         async move {
             let (next, paced) =
                 (request.media[0].next, request.rate_control == RateControl::Server);
             let endless = stream::unfold((0i64, held), move |(i, held)| async move {
                 // A second of footage, over and over: it never ends.
-                Some((Ok(unit(i, 0, next, paced)), (i + 1, held)))
+                let unit = match i < fails_after {
+                    true => Ok(unit(i, 0, next, paced)),
+                    false => Err(Error::new(
+                        dvrgate_model::ErrorKind::Unreachable,
+                        "the recorder is gone",
+                    )),
+                };
+                Some((unit, (i + 1, held)))
             });
             Ok(Playing {
                 start: Some(frame_at(0)),
@@ -209,6 +219,25 @@ async fn a_session_that_dies_lets_go_of_its_footage() {
         client.ask("PLAY", "Immediate: yes\r\nRange: clock=19700112T134640Z-\r\n").await;
         pass(second).await;
         assert_eq!(application.open(), 1, "moved {fields}");
+    }
+}
+
+/// A playback that fails: all that came, a goodbye, and the connection ends; nobody waits in vain.
+#[tokio::test(start_paused = true)]
+async fn a_playback_that_fails_is_not_silence() {
+    for fields in ["", "Rate-Control: no\r\n"] {
+        let application = Arc::new(Counted { fails_after: Some(10), ..Counted::default() });
+        let shared = Shared::new(ServerConfig::default(), application.clone());
+        let mut client = Peerless::playing(&shared, 1 << 20, fields).await;
+        client.units(10).await;
+        let mut goodbyes = 0;
+        while let Some(item) = client.item().await {
+            if let crate::message::Item::Packet { channel: 1, data } = item {
+                let all = crate::rtp::rtcp_compound(&data).unwrap();
+                goodbyes += usize::from(matches!(all.last(), Some(crate::rtp::Rtcp::Bye { .. })));
+            }
+        }
+        assert_eq!((goodbyes, application.open()), (1, 0), "{fields}");
     }
 }
 
