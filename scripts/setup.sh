@@ -82,6 +82,7 @@ if [ ! -s "$duckdb_dir/libduckdb.so" ]; then
     echo "$sum  $file" | sha256sum --check --quiet || die "the DuckDB package has a wrong checksum"
     tar -xzf "$file" -C "$work"
     mkdir -p "$duckdb_dir"
+    mv "$work/package/LICENSE" "$duckdb_dir/LICENSE"
     mv "$work/package/libduckdb.so" "$duckdb_dir/libduckdb.so.part"
     mv "$duckdb_dir/libduckdb.so.part" "$duckdb_dir/libduckdb.so"
 fi
