@@ -1,8 +1,12 @@
-# make demo    install what is missing, build, run the demo
-# make test    install what is missing, run all tests
-# make lint    formatting and clippy without warnings
+# make demo      install what is missing, build, run the demo (ARGS="--exit-after 60" and others of `dvrgate demo`)
+# make test      install what is missing, run all tests
+# make build     install what is missing, build for development
+# make install   install what is missing, build for use, put dvrgate into cargo's folder of programs
+# make lint      formatting and clippy without warnings
 # make coverage  which numbered requirements the tests name
-.PHONY: bench build coverage demo fuzz help lint setup-build setup-demo setup-test test
+# make bench     run the benchmarks of docs/benchmarks.md
+# make fuzz      run every fuzz target for a while
+.PHONY: help bench build coverage demo fuzz install lint setup-build setup-demo setup-test test
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -12,6 +16,9 @@ setup-build setup-demo setup-test:
 
 build: setup-build
 	cargo build
+
+install: setup-build
+	cargo install --locked --path . $(ARGS)
 
 demo: setup-demo
 	@echo "demo: building (the first build takes some minutes)"
