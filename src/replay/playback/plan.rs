@@ -1,7 +1,6 @@
 //! From the headers of a PLAY to a plan (R8.5; ONVIF Streaming 6.5).
 
 use dvrgate_footage::{FrameFilter, PlayPlan};
-use dvrgate_model::time::epoch;
 use dvrgate_model::{Direction, Error, RecordingToken, Result, Utc, UtcRange};
 use dvrgate_rtsp::headers::{Frames, Npt, Range, RateControl};
 use dvrgate_rtsp::server::PlayRequest;
@@ -91,19 +90,11 @@ fn bounds(request: &PlayRequest, direction: Direction, data: UtcRange) -> (Utc, 
             let from = match r.start {
                 None => first,
                 Some(Npt::Now) => data.end(),
-                Some(Npt::At(us)) => normal(data.start(), us),
+                Some(Npt::At(us)) => Npt::instant(us, data.start()),
             };
-            (from, r.end_us.map(|us| normal(data.start(), us)))
+            (from, r.end_us.map(|us| Npt::instant(us, data.start())))
         }
     }
-}
-
-/// The instant of a normal play time. Some players (GStreamer outside of its ONVIF mode) take the
-/// absolute range of the description for seconds since 1900, and ask in those; no recording is so
-/// long that it could mean anything else.
-fn normal(start: Utc, us: i64) -> Utc {
-    const UNIX_US: i64 = epoch::NTP_TO_UNIX_SECS * 1_000_000;
-    if us >= UNIX_US { Utc::from_micros(us - UNIX_US) } else { start.plus_us(us) }
 }
 
 /// RFC 2326 12.34 lets a server leave out pictures to come near to a scale. Who says which pictures

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use dvrgate_model::time::epoch;
 use dvrgate_model::{Civil, Utc};
 
 use super::BadHeader;
@@ -44,6 +45,29 @@ pub enum Npt {
     Now,
     /// Microseconds from the beginning.
     At(i64),
+}
+
+impl Npt {
+    /// The instant that many microseconds after the beginning. Some players (GStreamer outside of its
+    /// ONVIF mode) take the absolute range of the description for seconds since 1900, and ask in those;
+    /// no recording is so long that it could mean anything else.
+    pub fn instant(us: i64, start: Utc) -> Utc {
+        const UNIX_US: i64 = epoch::NTP_TO_UNIX_SECS * 1_000_000;
+        if us >= UNIX_US { Utc::from_micros(us - UNIX_US) } else { start.plus_us(us) }
+    }
+}
+
+impl Range {
+    /// In absolute terms, for a presentation that starts at an instant. `now` stays as it is.
+    pub fn absolute(self, presentation: Utc) -> Self {
+        let Range::Npt(NptRange { start, end_us }) = self else { return self };
+        let start = match start {
+            Some(Npt::Now) => return self,
+            Some(Npt::At(us)) => Some(Npt::instant(us, presentation)),
+            None => None,
+        };
+        Range::Clock(ClockRange { start, end: end_us.map(|us| Npt::instant(us, presentation)) })
+    }
 }
 
 const fn bad(why: &'static str) -> BadHeader {

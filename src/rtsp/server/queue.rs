@@ -79,10 +79,17 @@ impl Play {
 }
 
 impl Connection {
+    /// A range of normal play time as an absolute one, as the description had it.
+    fn absolute(&self, range: Range) -> Range {
+        let data = self.described.as_ref().and_then(|(_, p)| p.range);
+        data.map_or(range, |data| range.absolute(data.start()))
+    }
+
     /// Lets a PLAY wait, and says so (R8.10-4).
-    pub(super) fn enqueue(&mut self, request: &Request, headers: PlayHeaders) -> Handled {
-        let session = self.session.as_mut().ok_or(Status::SESSION_NOT_FOUND)?;
+    pub(super) fn enqueue(&mut self, request: &Request, mut headers: PlayHeaders) -> Handled {
         let range = headers.range.ok_or(Status::INVALID_RANGE)?;
+        headers.range = Some(self.absolute(range));
+        let session = self.session.as_mut().ok_or(Status::SESSION_NOT_FOUND)?;
         if contradicts(&range, headers.options.scale.is_some_and(|s| s < 0.0)) {
             return Err(Status::INVALID_RANGE.into());
         }
@@ -113,6 +120,7 @@ impl Connection {
     pub(super) fn pause(&mut self, request: &Request, now: Now) -> Handled {
         self.check_aggregate(request)?;
         let range: Option<Range> = request.fields.get("Range").map(str::parse).transpose()?;
+        let range = range.map(|r| self.absolute(r));
         let session = self.session.as_mut().ok_or(Status::SESSION_NOT_FOUND)?;
         let play = session.play.as_mut().ok_or(Status::METHOD_NOT_VALID)?;
         match range {

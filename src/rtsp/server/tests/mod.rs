@@ -98,7 +98,8 @@ impl Application for Clip {
 
     fn play(&self, request: PlayRequest) -> BoxFuture<'_, Result<Playing>> {
         async move {
-            let (start, end) = match (request.range, request.position) {
+            let range = request.range.map(|r| r.absolute(frame_at(0)));
+            let (start, end) = match (range, request.position) {
                 (Some(Range::Clock(ClockRange { start: Some(t), end })), _) => (t, end),
                 (None, Some(t)) => (t, None),
                 _ => (Utc::from_secs(START), None),

@@ -188,6 +188,15 @@ fn pause_at_a_time_in_what_waits() {
     assert_eq!(p.watch(1), []);
     assert_eq!(p.play("").1, [(12, 103)]);
 
+    // In normal play time.
+    let mut p = Player::new();
+    p.bench.send(&format!("DESCRIBE {URL} RTSP/1.0\nCSeq: 9\n\n"));
+    let (_, mut got) = p.play("Range: npt=0.4-0.6\n");
+    p.play("Range: npt=0.8-1.2\n");
+    assert_eq!(status(&p.ask("PAUSE", "Range: npt=0.84-\n")), 200);
+    got.extend(p.watch(2));
+    assert_eq!(got, numbered(&[(10..15, 101), (20..21, 102)]));
+
     // Outside of all that is pending.
     let mut p = Player::new();
     p.play(&range(10, 15));

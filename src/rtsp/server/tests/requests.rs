@@ -55,7 +55,7 @@ fn statuses() {
         ("PLAY rtsp://h/replay/two", "Session: ?\nRequire: onvif-replay, x\n", 551),
         ("PLAY rtsp://h/replay/two", "Session: ?\n", 200),
         ("SETUP rtsp://h/replay/two/track2", "Session: ?\nTransport: RTP/AVP/TCP\n", 455),
-        ("PAUSE rtsp://h/replay/two", "Session: ?\nRange: npt=5-\n", 457),
+        ("PAUSE rtsp://h/replay/two", "Session: ?\nRange: npt=now-\n", 457),
         ("PAUSE rtsp://h/replay/two", "Session: ?\n", 200),
         ("GET_PARAMETER rtsp://h/replay/two", "Session: ?\n", 200),
         ("SET_PARAMETER rtsp://h/replay/two", "Session: ?\nContent-Length: 3\n", 451),
