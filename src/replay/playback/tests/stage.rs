@@ -101,6 +101,7 @@ impl Stage {
         let options = FootageOptions {
             dir: dir.path().to_owned(),
             budget_bytes: 1 << 30,
+            stall: FootageOptions::STALL,
         };
         let opened = Footage::open(options, Arc::new(Nobody), index.clone(), changes.clone());
         let stage = Self {
