@@ -204,6 +204,10 @@ impl Connection {
         }
         if let Some(session) = &mut self.session {
             session.pump(now, &mut self.out, &mut self.datagrams, &self.config.name);
+            // What waits came after the PAUSE that is reached now.
+            if session.is_paused() && !session.queue.is_empty() {
+                self.play_next();
+            }
         }
     }
 

@@ -163,6 +163,11 @@ impl Session {
         self.streams.iter().map(|s| (s.media, of(s))).collect()
     }
 
+    /// Whether playback stands still by a PAUSE.
+    pub fn is_paused(&self) -> bool {
+        self.play.as_ref().is_some_and(|p| p.paused.is_some())
+    }
+
     /// Whether units are wanted: playing, not paused, none waiting, data not ended.
     pub fn wants_unit(&self) -> bool {
         self.play.as_ref().is_some_and(|p| p.paused.is_none() && p.pending.is_none() && !p.ended)

@@ -188,6 +188,14 @@ fn pause_at_a_time_in_what_waits() {
     assert_eq!(p.watch(1), []);
     assert_eq!(p.play("").1, [(12, 103)]);
 
+    // A PLAY that came after the PAUSE begins when that is reached.
+    let mut p = Player::new();
+    let (_, mut got) = p.play(&range(10, 40));
+    p.ask("PAUSE", &pause(12));
+    p.play(&range(20, 22));
+    got.extend(p.watch(2));
+    assert_eq!(got, numbered(&[(10..12, 101), (20..22, 103)]));
+
     // In normal play time.
     let mut p = Player::new();
     p.bench.send(&format!("DESCRIBE {URL} RTSP/1.0\nCSeq: 9\n\n"));
