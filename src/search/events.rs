@@ -13,7 +13,7 @@ use dvrgate_soap::{Call, Element, Fault, Simple as _, Value as _, ns};
 
 use crate::service::Search;
 use crate::topic::TopicFilter;
-use crate::wire::{FindEvents, FindResponse, GetResults, SearchState, max_matches};
+use crate::wire::{FindEvents, FindResponse, GetResults, SearchState, keep_alive, max_matches};
 use crate::xpath::Filter;
 use crate::{faults, notification, scope};
 
@@ -58,8 +58,8 @@ const PAGE: usize = 1000;
 /// Starts a search.
 pub async fn find(s: Arc<Search>, call: Call, q: FindEvents) -> Result<FindResponse, Fault> {
     let snapshot = s.index.snapshot();
-    let recordings = scope::resolve(&call, &*snapshot, &q.scope)?;
-    let filter = EventFilter::read(&q.filter)?;
+    let recordings = scope::resolve(&call, &*snapshot, &q.scope.unwrap_or_default())?;
+    let filter = q.filter.as_ref().map(EventFilter::read).transpose()?.unwrap_or_default();
     let end = q.end.unwrap_or(Utc::MAX);
     let direction = if end < q.start { Direction::Reverse } else { Direction::Forward };
     let search = EventSearch {
@@ -69,13 +69,16 @@ pub async fn find(s: Arc<Search>, call: Call, q: FindEvents) -> Result<FindRespo
         from: q.start.min(end),
         to: q.start.max(end),
         direction,
-        at_start: if q.include_start_state { StartState::Wanted } else { StartState::NotWanted },
+        at_start: match q.include_start_state {
+            Some(true) => StartState::Wanted,
+            _ => StartState::NotWanted,
+        },
         after: None,
         exhausted: false,
         ready: VecDeque::new(),
     };
     s.events
-        .start(search, q.keep_alive, max_matches(q.max_matches), q.start)
+        .start(search, keep_alive(q.keep_alive), max_matches(q.max_matches), q.start)
         .map(|token| FindResponse { token })
         .map_err(|e| faults::of_session(&call, &e))
 }

@@ -11,7 +11,7 @@ use crate::faults;
 use crate::information::information;
 use crate::scope;
 use crate::service::Search;
-use crate::wire::{FindRecordings, FindResponse, GetResults, SearchState, max_matches};
+use crate::wire::{FindRecordings, FindResponse, GetResults, SearchState, keep_alive, max_matches};
 
 /// What is left to deliver, and the view it is delivered from: every result comes from the same
 /// instant however long the client takes.
@@ -24,11 +24,11 @@ pub struct RecordingSearch {
 /// Starts a search.
 pub async fn find(s: Arc<Search>, call: Call, q: FindRecordings) -> Result<FindResponse, Fault> {
     let snapshot = s.index.snapshot();
-    let found = scope::resolve(&call, &*snapshot, &q.scope)?;
+    let found = scope::resolve(&call, &*snapshot, &q.scope.unwrap_or_default())?;
     let rest = found.iter().map(|r| r.token.clone()).collect();
     let search = RecordingSearch { snapshot, rest };
     s.recordings
-        .start(search, q.keep_alive, max_matches(q.max_matches), s.clock.utc())
+        .start(search, keep_alive(q.keep_alive), max_matches(q.max_matches), s.clock.utc())
         .map(|token| FindResponse { token })
         .map_err(|e| faults::of_session(&call, &e))
 }

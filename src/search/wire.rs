@@ -7,6 +7,7 @@ use dvrgate_soap::{Element, Simple, enumeration, message, ns};
 
 message! {
     /// tt:SearchScope.
+    #[derive(Default)]
     pub struct SearchScope in ns::TT {
         /// Recordings of these sources.
         sources: Vec<SourceReference> = "IncludedSources",
@@ -24,12 +25,12 @@ message! {
 
     /// tse:FindRecordings.
     pub struct FindRecordings in ns::TSE {
-        /// Which recordings.
-        scope: SearchScope = "Scope",
+        /// Which recordings; all, where it is left out against the schema.
+        scope: Option<SearchScope> = "Scope",
         /// Stops after this many.
         max_matches: Option<i64> = "MaxMatches",
-        /// How long the session may rest.
-        keep_alive: Duration = "KeepAliveTime",
+        /// How long the session may rest. Required by the schema; left out by some clients.
+        keep_alive: Option<Span> = "KeepAliveTime",
     }
 
     /// tse:FindEvents.
@@ -38,16 +39,16 @@ message! {
         start: Utc = "StartPoint",
         /// Where to end; before the start for a search backwards.
         end: Option<Utc> = "EndPoint",
-        /// On which recordings.
-        scope: SearchScope = "Scope",
-        /// wsnt:FilterType.
-        filter: Element = "SearchFilter",
-        /// Whether virtual events tell the states at the start.
-        include_start_state: bool = "IncludeStartState",
+        /// On which recordings; all, where it is left out against the schema.
+        scope: Option<SearchScope> = "Scope",
+        /// wsnt:FilterType; everything, where it is left out against the schema.
+        filter: Option<Element> = "SearchFilter",
+        /// Whether virtual events tell the states at the start; not, where it is left out.
+        include_start_state: Option<bool> = "IncludeStartState",
         /// Stops after this many.
         max_matches: Option<i64> = "MaxMatches",
-        /// How long the session may rest.
-        keep_alive: Duration = "KeepAliveTime",
+        /// How long the session may rest. Required by the schema; left out by some clients.
+        keep_alive: Option<Span> = "KeepAliveTime",
     }
 
     /// The answer to every Find.
@@ -65,7 +66,7 @@ message! {
         /// At most so many.
         max_results: Option<i64> = "MaxResults",
         /// But not longer than this.
-        wait_time: Option<WaitTime> = "WaitTime",
+        wait_time: Option<Span> = "WaitTime",
     }
 
     /// tse:EndSearch.
@@ -121,14 +122,18 @@ enumeration! {
     }
 }
 
-/// How long a result request may take. One that lies in the past is no time (R6.8-5).
+/// How long something may take: an xs:duration, one that lies in the past being no time (R6.8-5), or
+/// plain seconds, as some clients write it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct WaitTime(pub Duration);
+pub struct Span(pub Duration);
 
-impl Simple for WaitTime {
+impl Simple for Span {
     const KIND: &'static str = Duration::KIND;
 
     fn parse(text: &str) -> Option<Self> {
+        if let Ok(seconds) = text.parse::<u32>() {
+            return Some(Self(Duration::from_secs(seconds.into())));
+        }
         let (past, rest) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
         Duration::parse(rest).map(|d| Self(if past { Duration::ZERO } else { d }))
     }
@@ -136,6 +141,14 @@ impl Simple for WaitTime {
     fn format(&self) -> String {
         self.0.format()
     }
+}
+
+/// How long a session may rest where nothing is asked for.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// How long a session may rest.
+pub fn keep_alive(asked: Option<Span>) -> Duration {
+    asked.map_or(KEEP_ALIVE, |span| span.0)
 }
 
 /// Most results of one answer, whatever is asked for.

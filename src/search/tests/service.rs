@@ -81,6 +81,35 @@ async fn a_scope_is_a_union_refined_by_its_filter() {
     assert_eq!(tokens(&client, &twice).await.unwrap(), ["yard-1"]);
 }
 
+/// R6.7-1, R6.9-1, R6.2.4-1: what clients send against the schema: children in the namespace of the
+/// service or in none, seconds for a duration, nothing where something is required.
+#[tokio::test]
+async fn lenient_where_the_meaning_is_not_in_doubt() {
+    let client = client().await;
+    let one = "<tse:Scope><tse:IncludedRecordings>yard-2</tse:IncludedRecordings></tse:Scope>";
+    let bare = "<Scope><IncludedRecordings>yard-2</IncludedRecordings></Scope>";
+    for (query, count) in [
+        ("", 2),
+        ("<tse:Scope/>", 2),
+        ("<tse:Scope/><tse:KeepAliveTime>30</tse:KeepAliveTime>", 2),
+        (one, 1),
+        (bare, 1),
+    ] {
+        let token = find(&client, "FindRecordings", query).await.unwrap();
+        let (state, found) = page(&client, "GetRecordingSearchResults", &token, "").await.unwrap();
+        assert_eq!((state.as_str(), found.len()), ("Completed", count), "{query}");
+    }
+    let foreign =
+        "<tse:Scope><wsnt:IncludedRecordings>yard-2</wsnt:IncludedRecordings></tse:Scope>";
+    let token = find(&client, "FindRecordings", foreign).await.unwrap();
+    let (_, found) = page(&client, "GetRecordingSearchResults", &token, "").await.unwrap();
+    assert_eq!(found.len(), 2, "an extension of somebody else is ignored");
+    let start = format!("<tse:StartPoint>{}</tse:StartPoint>", at(0));
+    assert_eq!(events(&client, &start).await.unwrap().len(), 9);
+    let odd = "<tse:KeepAliveTime>a while</tse:KeepAliveTime>";
+    assert_eq!(find(&client, "FindRecordings", odd).await.unwrap_err(), "ter:InvalidArgs");
+}
+
 /// R6.3.1-1, R6.3.1-2, R6.3.1-3, R6.3.1-5, R6.3.1-6, R6.3.2-1, R6.3.3-1, R6.3.3-3, R6.5-1, R6.5-2, R6.5-3
 #[tokio::test]
 async fn information_is_the_same_wherever_it_is_asked() {

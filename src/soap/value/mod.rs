@@ -56,7 +56,7 @@ impl Value for Element {
 
 impl<T: Value> Field for T {
     fn take(parent: &Element, ns: &'static str, local: &'static str) -> Result<Self, Fault> {
-        let child = parent.child(ns, local).ok_or_else(|| missing(local))?;
+        let child = named(parent, ns, local).next().ok_or_else(|| missing(local))?;
         T::read(child)
     }
 
@@ -67,7 +67,7 @@ impl<T: Value> Field for T {
 
 impl<T: Value> Field for Option<T> {
     fn take(parent: &Element, ns: &'static str, local: &'static str) -> Result<Self, Fault> {
-        parent.child(ns, local).map(T::read).transpose()
+        named(parent, ns, local).next().map(T::read).transpose()
     }
 
     fn put(&self, parent: Element, ns: &'static str, local: &'static str) -> Element {
@@ -80,7 +80,7 @@ impl<T: Value> Field for Option<T> {
 
 impl<T: Value> Field for Vec<T> {
     fn take(parent: &Element, ns: &'static str, local: &'static str) -> Result<Self, Fault> {
-        parent.children(ns, local).map(T::read).collect()
+        named(parent, ns, local).map(T::read).collect()
     }
 
     fn put(&self, parent: Element, ns: &'static str, local: &'static str) -> Element {
@@ -122,6 +122,21 @@ trait TakeAttribute: Attribute {
 }
 
 impl<T: Attribute> TakeAttribute for T {}
+
+/// The children of that name. Clients mix up which namespace a child belongs to, or give it none; what
+/// they mean is not in doubt, and to ignore it would answer another question. What is right wins.
+fn named<'a>(
+    parent: &'a Element,
+    ns: &'static str,
+    local: &'static str,
+) -> impl Iterator<Item = &'a Element> {
+    let right = parent.child(ns, local).is_some();
+    parent.elements().filter(move |child| {
+        let name = child.name();
+        let meant = || name.ns.is_empty() || name.ns.starts_with("http://www.onvif.org/");
+        name.local == local && (name.ns == ns || (!right && meant()))
+    })
+}
 
 fn missing(what: &str) -> Fault {
     Fault::invalid_args(format!("{what} is missing"))
