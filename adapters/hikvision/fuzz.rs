@@ -3,7 +3,8 @@
 
 use dvrgate_media::container::Demuxer;
 
-use crate::wire::alert_stream::{self, Part, Splitter};
+use crate::wire::alert_stream;
+use crate::wire::splitter::{Part, Splitter};
 use crate::wire::errors::{Refusal, UserCheck};
 use crate::wire::xml::Element;
 use crate::wire::{

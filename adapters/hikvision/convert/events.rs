@@ -76,7 +76,8 @@ mod tests {
     use dvrgate_model::ChannelId;
 
     use super::*;
-    use crate::wire::alert_stream::{Splitter, parse_part};
+    use crate::wire::alert_stream::parse_part;
+    use crate::wire::splitter::Splitter;
     use crate::wire::channels::Input;
     use crate::wire::{log_search, search, testing};
 

@@ -1,12 +1,9 @@
-//! `Event/notification/alertStream`: a multipart answer that never ends.
-//!
-//! Boundaries do not match their header, part lengths are wrong, lines end in bare LF. So parts are
-//! found by what they are: from `<EventNotificationAlert` to its end tag, or a JSON object behind
-//! an `application/json` header. Pictures in between are passed over.
+//! `Event/notification/alertStream`: what is asked, and what one alert says. How alerts are found in
+//! the answer is in [`super::splitter`].
 
 use dvrgate_adapter::transport::HttpRequest;
-use memchr::memmem;
 
+use super::splitter::Part;
 use super::xml::Element;
 use super::{Generation, WireError, get};
 
@@ -20,121 +17,6 @@ pub(crate) fn requests(g: Generation) -> Vec<HttpRequest> {
         ],
         Generation::Isapi | Generation::Unprefixed => vec![get(g.path(stream))],
     }
-}
-
-/// Longest alert; with regions and targets they reach some kilobytes.
-const MAX_ALERT_BYTES: usize = 256 * 1024;
-/// How much before a JSON object is looked at for its header.
-const JSON_MARK: &[u8] = b"application/json";
-const OPEN: &[u8] = b"<EventNotificationAlert";
-const CLOSE: &[u8] = b"</EventNotificationAlert>";
-/// The longest of the marks, less one: what may be cut at the end of the buffer.
-const MAX_CUT_MARK: usize = CLOSE.len() - 1;
-
-/// One part: the bytes of an alert.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Part {
-    /// An XML document.
-    Xml(Vec<u8>),
-    /// A JSON object.
-    Json(Vec<u8>),
-}
-
-/// Finds alerts in a stream of bytes.
-#[derive(Debug, Default)]
-pub(crate) struct Splitter {
-    buffer: Vec<u8>,
-}
-
-impl Splitter {
-    /// Takes the next bytes and gives the alerts that are complete.
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<Part> {
-        let mut parts = Vec::new();
-        // Large chunks (pictures) are taken in pieces, so that the buffer stays bounded.
-        for chunk in bytes.chunks(MAX_ALERT_BYTES) {
-            self.buffer.extend_from_slice(chunk);
-            while let Some(part) = self.take() {
-                parts.push(part);
-            }
-        }
-        parts
-    }
-
-    fn take(&mut self) -> Option<Part> {
-        loop {
-            let xml = memmem::find(&self.buffer, OPEN);
-            let json = memmem::find(&self.buffer, JSON_MARK);
-            match (xml, json) {
-                (None, None) => {
-                    let keep = self.buffer.len().min(MAX_CUT_MARK);
-                    self.buffer.drain(..self.buffer.len() - keep);
-                    return None;
-                }
-                (Some(x), j) if j.is_none_or(|j| x < j) => {
-                    self.buffer.drain(..x);
-                    // A second start before an end: the first one was cut off.
-                    let end = memmem::find(&self.buffer, CLOSE);
-                    let again = memmem::find(&self.buffer[OPEN.len()..], OPEN);
-                    match (end, again) {
-                        (Some(end), again) if again.is_none_or(|a| end < a + OPEN.len()) => {
-                            let end = end + CLOSE.len();
-                            return Some(Part::Xml(self.buffer.drain(..end).collect()));
-                        }
-                        (_, Some(a)) => drop(self.buffer.drain(..a + OPEN.len())),
-                        _ if self.buffer.len() > MAX_ALERT_BYTES => {
-                            self.buffer.drain(..OPEN.len());
-                        }
-                        _ => return None,
-                    }
-                }
-                (_, Some(j)) => {
-                    self.buffer.drain(..j);
-                    match json_end(&self.buffer) {
-                        Scan::Complete(start, end) => {
-                            let object = self.buffer[start..end].to_vec();
-                            self.buffer.drain(..end);
-                            return Some(Part::Json(object));
-                        }
-                        Scan::Incomplete if self.buffer.len() <= MAX_ALERT_BYTES => return None,
-                        _ => drop(self.buffer.drain(..JSON_MARK.len())),
-                    }
-                }
-                // The first arm's guard leaves only this case of (Some, None), which it took.
-                (Some(_), None) => return None,
-            }
-        }
-    }
-}
-
-enum Scan {
-    Complete(usize, usize),
-    Incomplete,
-    Nothing,
-}
-
-/// From the first brace behind the header to the one that closes it.
-fn json_end(bytes: &[u8]) -> Scan {
-    let Some(start) = memchr::memchr(b'{', bytes) else { return Scan::Incomplete };
-    if memmem::find(&bytes[..start], OPEN).is_some() {
-        return Scan::Nothing;
-    }
-    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
-    for (i, b) in bytes[start..].iter().enumerate() {
-        match b {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b'{' if !quoted => depth += 1,
-            b'}' if !quoted => {
-                depth -= 1;
-                if depth == 0 {
-                    return Scan::Complete(start, start + i + 1);
-                }
-            }
-            _ => {}
-        }
-    }
-    Scan::Incomplete
 }
 
 /// `EventNotificationAlert`.
@@ -255,6 +137,7 @@ fn parse_json(bytes: &[u8]) -> Result<Alert, WireError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::splitter::Splitter;
     use super::super::testing;
     use super::*;
 
@@ -293,33 +176,6 @@ mod tests {
         assert_eq!(whole[5].input.as_deref(), Some("1"));
         for pieces in [1, 2, 3, 7, 64, 1000] {
             assert_eq!(alerts(pieces), whole, "in pieces of {pieces}");
-        }
-    }
-
-    #[test]
-    fn an_alert_that_was_cut_off_is_passed_over() {
-        let mut s = Splitter::default();
-        let bytes = b"<EventNotificationAlert><a>--b\n<EventNotificationAlert><eventType>VMD</eventType></EventNotificationAlert>";
-        assert_eq!(s.push(bytes).len(), 1);
-        assert!(s.buffer.is_empty());
-    }
-
-    #[test]
-    fn the_buffer_is_bounded() {
-        let mut s = Splitter::default();
-        for _ in 0..40 {
-            s.push(&[0xff; 100_000]);
-            assert!(s.buffer.len() <= MAX_CUT_MARK);
-        }
-        s.push(OPEN);
-        for _ in 0..40 {
-            s.push(&[b'x'; 100_000]);
-            assert!(s.buffer.len() <= 2 * MAX_ALERT_BYTES);
-        }
-        s.push(b"Content-Type: application/json\n\n{");
-        for _ in 0..40 {
-            s.push(&[b'{'; 100_000]);
-            assert!(s.buffer.len() <= 2 * MAX_ALERT_BYTES);
         }
     }
 
