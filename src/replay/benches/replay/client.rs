@@ -1,9 +1,9 @@
-//! The client: RTSP and interleaved RTP out of a socket, every packet looked at, none kept.
+//! The client: RTSP and RTP out of a connection, every packet looked at, none kept.
 
-use std::io::{Error, ErrorKind, Read, Result, Write};
-use std::net::TcpStream;
+use std::io::{Error, ErrorKind, Result};
 use std::time::Duration;
 
+use super::carrier::{Carrier, Way};
 use super::footage::{self, SECONDS};
 use super::servers::{Kind, Running};
 
@@ -30,9 +30,10 @@ pub enum Item {
 
 /// A connection.
 pub struct Client {
-    pub stream: TcpStream,
+    pub carrier: Carrier,
     kind: Kind,
     url: String,
+    track: &'static str,
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
@@ -41,6 +42,9 @@ pub struct Client {
     sequence: Option<u16>,
     /// Bytes read.
     pub bytes: u64,
+    /// Packets that came, and that did not, where the way may lose some.
+    pub packets: u64,
+    pub lost: u64,
 }
 
 /// With which headers a session plays.
@@ -51,14 +55,12 @@ pub enum Pace {
 }
 
 impl Client {
-    pub fn connect(server: &Running, buffer: usize) -> Result<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", server.port))?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+    fn connect(server: &Running, way: Way, buffer: usize) -> Result<Self> {
         Ok(Self {
-            stream,
+            carrier: Carrier::connect(server, way)?,
             kind: server.kind,
-            url: format!("rtsp://127.0.0.1:{}/replay/r", server.port),
+            url: format!("rtsp://127.0.0.1:{}{}", server.port, server.path),
+            track: server.track,
             buffer: vec![0; buffer].into(),
             start: 0,
             end: 0,
@@ -66,23 +68,24 @@ impl Client {
             session: String::new(),
             sequence: None,
             bytes: 0,
+            packets: 0,
+            lost: 0,
         })
     }
 
     /// A connection on which PLAY may follow.
     pub fn set_up(server: &Running) -> Result<Self> {
-        Self::set_up_with(server, BUFFER)
+        Self::set_up_with(server, Way::Tcp, BUFFER)
     }
 
-    /// The same with another buffer.
-    pub fn set_up_with(server: &Running, buffer: usize) -> Result<Self> {
-        let mut client = Self::connect(server, buffer)?;
+    /// The same on another way, with another buffer.
+    pub fn set_up_with(server: &Running, way: Way, buffer: usize) -> Result<Self> {
+        let mut client = Self::connect(server, way, buffer)?;
         if server.kind == Kind::Limit {
             return Ok(client);
         }
-        let stream = if server.kind == Kind::Peer { "/stream=0" } else { "/track1" };
-        let transport = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n";
-        client.send("SETUP", stream, transport)?;
+        let transport = format!("Transport: {}\r\n", client.carrier.transport()?);
+        client.send("SETUP", client.track, &transport)?;
         client.answer()?;
         Ok(client)
     }
@@ -92,7 +95,7 @@ impl Client {
         let (url, cseq, session) = (&self.url, self.cseq, &self.session);
         let text =
             format!("{method} {url}{stream} RTSP/1.0\r\nCSeq: {cseq}\r\n{session}{fields}\r\n");
-        self.stream.write_all(text.as_bytes())
+        self.carrier.write(text.as_bytes())
     }
 
     /// PLAY from a second of the hour on; the answer is not waited for.
@@ -121,15 +124,22 @@ impl Client {
         }
     }
 
-    /// Reads on until the first packet of the last PLAY.
-    pub fn first(&mut self) -> Result<()> {
-        loop {
-            if let Item::Rtp(rtp) = self.next()?
-                && (self.kind != Kind::Dvrgate || rtp.cseq == Some(self.cseq as u8))
-            {
-                return Ok(());
+    /// Reads on until the answer to the last PLAY and its first packet are there; datagrams overtake
+    /// answers.
+    pub fn started(&mut self) -> Result<()> {
+        let (mut answered, mut first) = (false, false);
+        while !(answered && first) {
+            match self.next()? {
+                Item::Response(cseq) => answered |= cseq == self.cseq,
+                Item::Rtp(rtp) if self.kind == Kind::Dvrgate => {
+                    first |= rtp.cseq == Some(self.cseq as u8);
+                }
+                // Packets of others do not say to which PLAY they belong.
+                Item::Rtp(_) => first |= answered,
+                Item::Other => {}
             }
         }
+        Ok(())
     }
 
     /// The next item; reads if need be.
@@ -150,7 +160,7 @@ impl Client {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        let n = self.stream.read(&mut self.buffer[self.end..])?;
+        let n = self.carrier.read(&mut self.buffer[self.end..])?;
         self.end += n;
         self.bytes += n as u64;
         Ok(n)
@@ -171,11 +181,13 @@ impl Client {
                 return Err(bad("a short packet"));
             };
             let sequence = u16::from_be_bytes([*s0, *s1]);
-            if self.sequence.is_some_and(|s| s.wrapping_add(1) != sequence)
-                && self.kind != Kind::Peer
-            {
+            let missing = self.sequence.map_or(0, |s| sequence.wrapping_sub(s.wrapping_add(1)));
+            if missing > 0 && !self.carrier.loses() && self.kind != Kind::Peer {
                 return Err(bad("a packet is missing"));
             }
+            self.packets += 1;
+            // Beyond that one is out of order, not thousands missing.
+            self.lost += if missing < 0x8000 { u64::from(missing) } else { 0 };
             self.sequence = Some(sequence);
             let extension = (head & 0x10 != 0).then(|| packet.get(12..28)).flatten();
             return Ok(Some(Item::Rtp(Rtp {

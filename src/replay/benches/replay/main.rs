@@ -1,17 +1,23 @@
 //! What replay costs: the real server over a full store, beside the limit (packets out of a mapped
-//! file by plain writev) and gst-rtsp-server, each in a process of its own, in turns.
+//! file by plain writev), gst-rtsp-server and live555, each in a process of its own, in turns.
 //!
-//! `cargo bench -p dvrgate-replay [-- --quick] [--clip FILE] [--dir DIR] [unpaced|latency|paced|seeks]`
+//! `cargo bench -p dvrgate-replay [-- --quick] [--clip FILE] [--dir DIR] [PART...]` with the parts
+//! `unpaced`, `latency`, `cold`, `recorder`, `paced`, `seeks`. `LIVE555_MEDIA_SERVER` names the program
+//! of live555, `DVRGATE_DEMO` dvrgate itself with its demo, for `recorder`.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![allow(clippy::unwrap_used, reason = "a benchmark may")]
 #![allow(missing_docs, reason = "nobody links to a benchmark")]
 
+mod carrier;
 mod client;
+mod crowd;
 mod footage;
 mod latency;
 mod load;
+mod recorder;
 mod servers;
+mod table;
 
 use std::path::{Path, PathBuf};
 
@@ -40,8 +46,12 @@ impl Setting {
         Running::again(Kind::Limit, "--limit-paced", &self.clip)
     }
 
-    pub fn peer(&self) -> Option<Running> {
-        Running::peer(self.file.as_deref()?)
+    pub fn gst(&self) -> Option<Running> {
+        Running::gst(self.file.as_deref()?)
+    }
+
+    pub fn live555(&self) -> Option<Running> {
+        Running::live555(self.file.as_deref()?)
     }
 }
 
@@ -78,14 +88,19 @@ fn main() {
         let bytes = footage::fill(&setting.clip, &setting.store).unwrap();
         println!("an hour of {:.2} GB", bytes as f64 / 1e9);
     }
-    if setting.peer().is_none() {
+    if setting.gst().is_none() {
         println!("gst-rtsp-server is NOT measured: Python does not find GstRtspServer 1.0");
     }
+    if setting.live555().is_none() {
+        println!("live555 is NOT measured: {} does not name its program", servers::LIVE555);
+    }
     type Part = (&'static str, fn(&Setting));
-    let parts: [Part; 4] = [
+    let parts: [Part; 6] = [
         ("unpaced", load::unpaced),
         ("latency", latency::latency),
-        ("paced", load::paced),
+        ("cold", latency::cold),
+        ("recorder", recorder::recorder),
+        ("paced", crowd::paced),
         ("seeks", latency::seeks),
     ];
     let named = |name: &str| args.iter().any(|a| a == name);
@@ -101,10 +116,4 @@ fn main() {
 fn load_average() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').take(2).collect::<Vec<_>>().join(" ")
-}
-
-/// The middle one.
-pub fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

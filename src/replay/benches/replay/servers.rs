@@ -6,18 +6,22 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use dvrgate_rtsp::server::{Server, ServerConfig};
+use dvrgate_rtsp::server::{Server, ServerConfig, Shared};
 use memmap2::Mmap;
+use rustls::pki_types::PrivateKeyDer;
 use tokio_util::sync::CancellationToken;
 
 use super::footage;
+
+/// Names the program of live555's media server.
+pub const LIVE555: &str = "LIVE555_MEDIA_SERVER";
 
 /// How a server is spoken to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
     /// RTSP with `clock` ranges.
     Dvrgate,
-    /// RTSP with `npt` ranges.
+    /// RTSP with `npt` ranges: somebody else's.
     Peer,
     /// Sends as soon as somebody connects.
     Limit,
@@ -27,6 +31,11 @@ pub enum Kind {
 pub struct Running {
     pub kind: Kind,
     pub port: u16,
+    /// The port for TLS, where it has one.
+    pub tls: Option<u16>,
+    /// Of the recording, and of its track below it.
+    pub path: &'static str,
+    pub track: &'static str,
     child: Child,
 }
 
@@ -38,7 +47,7 @@ impl Running {
     }
 
     /// gst-rtsp-server, if Python finds it.
-    pub fn peer(file: &Path) -> Option<Self> {
+    pub fn gst(file: &Path) -> Option<Self> {
         let script = include_str!("peer.py");
         let check = ["-c", "import gi; gi.require_version('GstRtspServer', '1.0')"];
         let python = "/usr/bin/python3";
@@ -47,7 +56,34 @@ impl Running {
             return None;
         }
         let mut command = Command::new(python);
-        Some(Self::start(Kind::Peer, command.args(["-c", script]).arg(file)))
+        let mut running = Self::start(Kind::Peer, command.args(["-c", script]).arg(file));
+        running.track = "/stream=0";
+        Some(running)
+    }
+
+    /// live555's media server, if the environment says where it is. It chooses its port itself.
+    pub fn live555(file: &Path) -> Option<Self> {
+        let program = std::env::var_os(LIVE555)?;
+        let mut command = Command::new(program);
+        command.current_dir(file.parent()?).stdin(Stdio::null()).stdout(Stdio::null());
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("live555 starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("its messages")).lines();
+        let address = lines.find_map(|line| {
+            let line = line.ok()?;
+            Some(line.split_once("rtsp://")?.1.split('/').next()?.to_owned())
+        });
+        let address = address.expect("live555 says where it listens");
+        // It goes on talking, and must not be held up by a full pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        let port = address.split_once(':').map_or(Some(554), |(_, port)| port.parse().ok());
+        Some(Self {
+            kind: Kind::Peer,
+            port: port.expect("a port"),
+            tls: None,
+            path: "/hour.mkv",
+            track: "/track1",
+            child,
+        })
     }
 
     fn start(kind: Kind, command: &mut Command) -> Self {
@@ -55,9 +91,10 @@ impl Running {
         let mut child = child.expect("the server starts");
         let mut line = String::new();
         let out = child.stdout.take().expect("its output");
-        BufReader::new(out).read_line(&mut line).expect("its port");
-        let port = line.trim().parse().expect("a port");
-        Self { kind, port, child }
+        BufReader::new(out).read_line(&mut line).expect("its ports");
+        let mut ports = line.split_whitespace().map(|p| p.parse().expect("a port"));
+        let port = ports.next().expect("a port");
+        Self { kind, port, tls: ports.next(), path: "/replay/r", track: "/track1", child }
     }
 
     /// CPU time of all its threads, those that ended too.
@@ -69,15 +106,12 @@ impl Running {
         Duration::from_millis((ticks(12) + ticks(13)) * 10)
     }
 
-    /// Resident kB: all of it, and what is not a file's (its own memory).
-    pub fn resident_kb(&self) -> (u64, u64) {
+    /// Resident kB that belong to no file: its own memory.
+    pub fn own_kb(&self) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
         let text = std::fs::read_to_string(path).expect("its figures");
-        let of = |name: &str| {
-            let line = text.lines().find_map(|l| l.strip_prefix(name)).expect("a figure");
-            line.split_whitespace().next().expect("a number").parse::<u64>().expect("kB")
-        };
-        (of("VmRSS:"), of("RssAnon:"))
+        let line = text.lines().find_map(|l| l.strip_prefix("RssAnon:")).expect("a figure");
+        line.split_whitespace().next().expect("a number").parse().expect("kB")
     }
 }
 
@@ -88,8 +122,8 @@ impl Drop for Running {
     }
 }
 
-fn announce(port: u16) {
-    println!("{port}");
+fn announce(ports: &[u16]) {
+    println!("{}", ports.iter().map(u16::to_string).collect::<Vec<_>>().join(" "));
     std::io::stdout().flush().expect("somebody listens");
     // The end of input is the end of who started us.
     std::thread::spawn(|| {
@@ -106,12 +140,31 @@ pub fn serve(dir: &Path) {
         let (index, footage) = footage::open(dir).await;
         let application =
             dvrgate_replay::playback::application(index, footage.clone(), footage.clone());
-        let address = ([127, 0, 0, 1], 0).into();
-        let server = Server::bind(address, ServerConfig::default(), application).await;
-        let server = server.expect("a port");
-        announce(server.local_addr().expect("an address").port());
-        server.run(CancellationToken::new()).await.expect("it serves");
+        let shared = Shared::new(ServerConfig::default(), application);
+        let mut ports = Vec::new();
+        let mut servers = Vec::new();
+        for tls in [None, Some(tls())] {
+            let address = ([127, 0, 0, 1], 0).into();
+            let server = Server::bind_shared(address, shared.clone(), tls).await.expect("a port");
+            ports.push(server.local_addr().expect("an address").port());
+            servers.push(server.run(CancellationToken::new()));
+        }
+        announce(&ports);
+        futures::future::try_join_all(servers).await.expect("it serves");
     });
+}
+
+/// With a certificate made for the occasion.
+fn tls() -> std::sync::Arc<rustls::ServerConfig> {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("one");
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("a version of TLS")
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.into()], key);
+    std::sync::Arc::new(config.expect("a certificate"))
 }
 
 const BODY: usize = 1384;
@@ -163,7 +216,7 @@ fn map(path: &Path) -> Mmap {
 pub fn limit(path: &Path) {
     let map = std::sync::Arc::new(map(path));
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    announce(listener.local_addr().expect("an address").port());
+    announce(&[listener.local_addr().expect("an address").port()]);
     for stream in listener.incoming() {
         let mut stream = stream.expect("a client");
         let map = map.clone();
@@ -182,7 +235,7 @@ pub fn limit_paced(path: &Path) {
     let map = map(path);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.set_nonblocking(true).expect("a mode");
-    announce(listener.local_addr().expect("an address").port());
+    announce(&[listener.local_addr().expect("an address").port()]);
     let mut clients: Vec<(TcpStream, Instant, usize, u16)> = Vec::new();
     loop {
         while let Ok((stream, _)) = listener.accept() {
