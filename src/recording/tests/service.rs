@@ -208,7 +208,8 @@ async fn options_offer_no_more_than_can_be_made() {
     assert_eq!(nobody.unwrap_err(), "ter:NoRecording");
 }
 
-/// R5.24-1, R5.24-2, R5.24-3, R5.24-4, R5.24-5, R5.24-6, R5.24-7, R5.24-8, R5.24-9, R5.24-10, R5.24-12, R5.24-13, R5.24-16
+/// R5.24-1, R5.24-2, R5.24-3, R5.24-4, R5.24-5, R5.24-6, R5.24-7, R5.24-8, R5.24-9, R5.24-10, R5.24-12, R5.24-13,
+/// R5.24-14, R5.24-15, R5.24-16
 #[tokio::test]
 async fn capabilities_are_static_and_promise_what_is_there() {
     let empty = over(Arc::new(MemoryIndex::new()), Vec::new()).await;
@@ -259,7 +260,7 @@ async fn what_is_not_offered_is_refused_by_fault() {
     }
 }
 
-/// Who may only look sees everything, and changes nothing.
+/// RH2-5: who may only look sees everything, and changes nothing.
 #[tokio::test]
 async fn operations_have_the_access_classes_of_the_standard() {
     let client = client().await;
@@ -278,4 +279,6 @@ async fn operations_have_the_access_classes_of_the_standard() {
         .map(|o| o.name.local.to_string())
         .collect();
     assert_eq!(open, ["GetServiceCapabilities"]);
+    // R5.1-9.
+    assert!(!table.operations().iter().any(|o| o.name.local.contains("Lock")));
 }
