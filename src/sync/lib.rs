@@ -153,7 +153,7 @@ pub struct Report {
     pub unknown_codes: BTreeMap<Box<str>, u64>,
     /// What went wrong with parts of it.
     pub errors: Vec<String>,
-    /// Everything back to the horizon is known.
+    /// Everything back to the horizon, or to where the recorder says that it begins, is known.
     pub complete: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The part of a pass that lists segments: what is new, what was overwritten, what is older.
+//! The part of a pass that lists segments: what is new, and what is older.
 
 use std::sync::Arc;
 
@@ -12,25 +12,25 @@ use super::{HOUR_US, Pass, doubled, purpose};
 use crate::history::affected;
 use crate::merge::{Lane, Window, merge};
 use crate::restate::{all_segments, history_of};
-use crate::windows::{Plan, Watermark};
+use crate::windows::{Older, Plan, Watermark};
 use crate::{Stage, catalogue, history, listing, metadata};
 
 /// One listing and how far it has come.
 pub(super) struct Track {
-    lane: Lane,
+    pub(super) lane: Lane,
     pub(super) plan: Plan,
     /// Whether the channel records, where the recorder says so.
     says: Option<bool>,
     /// It was listed before this pass.
-    is_known: bool,
+    pub(super) is_known: bool,
     /// A part that failed is left alone for this pass.
-    failed: bool,
+    pub(super) failed: bool,
 }
 
 impl Track {
-    /// Everything back to the horizon is known.
+    /// Everything back to the horizon, or to where the recorder says that it begins, is known.
     pub fn is_complete(&self) -> bool {
-        self.plan.mark().is_some_and(|m| m.complete)
+        self.plan.mark().is_some_and(|m| m.older != Older::Open)
     }
 
     /// Nothing more is found in this pass.
@@ -42,7 +42,7 @@ impl Track {
 /// What a window held.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found {
-    items: usize,
+    pub(super) items: usize,
     /// Something in it is still being recorded.
     growing: bool,
 }
@@ -79,7 +79,7 @@ impl Pass<'_> {
         let mut plan = track.plan;
         plan.fresh_done(range);
         let read = self.window(&track.lane, map, range, Some(&plan), news_from).await;
-        self.tell(Stage::Fresh, Some(range), plan.fraction(None));
+        self.tell(Stage::Fresh, Some(range), plan.fraction());
         match read {
             Ok(found) => {
                 track.plan = plan;
@@ -109,35 +109,6 @@ impl Pass<'_> {
         }
         let recording = Recording { status, ..(*recording).clone() };
         self.apply(vec![Change::Recording(Box::new(recording))]).await
-    }
-
-    /// What was overwritten: the oldest stretch is listed again, until something is still there.
-    pub(super) async fn oldest(&mut self, track: &mut Track, map: &ClockMap) -> Result<()> {
-        let now = self.syncer.clock.utc();
-        let recording = self.syncer.index.snapshot().recording(&track.lane.recording)?;
-        let Some(data) = recording.and_then(|r| r.data()).filter(|_| track.is_known) else {
-            return Ok(());
-        };
-        if track.failed {
-            return Ok(());
-        }
-        let (mut from, mut width_us) = (data.start(), self.cut().first_us);
-        while from < data.end() {
-            let range = UtcRange::clamped(from, from.plus_us(width_us).min(now));
-            if range.is_empty() {
-                return Ok(());
-            }
-            let range = self.steady(range, map);
-            self.tell(Stage::Oldest, Some(range), track.plan.fraction(None));
-            match self.window(&track.lane, map, range, None, None).await {
-                Ok(found) if found.items == 0 => {}
-                Ok(_) => return Ok(()),
-                Err(e) => return self.tolerate(track.lane.recording.as_str(), e),
-            }
-            from = range.end();
-            width_us = width_us.saturating_mul(2);
-        }
-        Ok(())
     }
 
     /// What is older, the newest of all lanes first.
@@ -259,6 +230,6 @@ fn touched(put: &[Segment], known: &[Segment]) -> Option<UtcRange> {
 }
 
 pub(super) fn fraction(lanes: &[Track]) -> f64 {
-    let sum: f64 = lanes.iter().map(|l| l.plan.fraction(None)).sum();
+    let sum: f64 = lanes.iter().map(|l| l.plan.fraction()).sum();
     if lanes.is_empty() { 1.0 } else { sum / lanes.len() as f64 }
 }

@@ -56,7 +56,7 @@ impl Pass<'_> {
                 let parts = (self.report.halved - halved + 1) as i64;
                 plan.too_full(range.duration_us() / parts);
             }
-            self.tell(Stage::Events, Some(range), plan.fraction(None));
+            self.tell(Stage::Events, Some(range), plan.fraction());
         }
         Ok(plan.back().is_none())
     }

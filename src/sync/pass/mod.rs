@@ -3,6 +3,7 @@
 mod clock;
 mod lanes;
 mod log;
+mod oldest;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -106,7 +107,13 @@ impl<'a> Pass<'a> {
         let log = self.fresh_log(&map).await?;
         if due.oldest {
             for lane in &mut lanes {
-                self.oldest(lane, &map).await?;
+                self.overwritten(lane, &map).await?;
+                self.beyond(lane, &map).await?;
+            }
+        }
+        if due.backfill > 0 {
+            for lane in &mut lanes {
+                self.floor(lane, &map).await?;
             }
         }
         self.backfill(&mut lanes, &map, due.backfill).await?;

@@ -10,8 +10,8 @@ use dvrgate_adapter::layers::{self, Faults, Retries};
 use dvrgate_adapter::transport::transcript::Transcript;
 use dvrgate_adapter::{
     Adapter, Capabilities, ControlRequest, ControlState, Cx, Device, DeviceOptions, DeviceSettings,
-    EventQuery, Footage, FootageRequest, ListOrder, Mapping, Page, PageCursor, SegmentQuery,
-    SourceEvent, SourceSegment,
+    EventQuery, Footage, FootageRequest, ListOrder, Mapping, OldestQuery, OldestSupport, Page,
+    PageCursor, SegmentQuery, SourceEvent, SourceSegment,
 };
 use dvrgate_index::{Index, MemoryIndex, SpanQuery};
 use dvrgate_model::ports::{Clock, EventSink};
@@ -62,6 +62,7 @@ pub struct Manners {
     pub cap: Option<usize>,
     pub max_window: Option<Duration>,
     pub order: ListOrder,
+    pub oldest: OldestSupport,
     pub reads_clock: bool,
     pub tells_zone: bool,
     pub watch: bool,
@@ -74,6 +75,7 @@ impl Default for Manners {
             cap: None,
             max_window: None,
             order: ListOrder::OldestFirst,
+            oldest: OldestSupport::No,
             reads_clock: true,
             tells_zone: true,
             watch: false,
@@ -177,6 +179,7 @@ impl Adapter for Recorder {
         c.clock.read = manners.reads_clock;
         c.segments.offered = true;
         c.segments.order = manners.order;
+        c.segments.oldest = manners.oldest;
         c.segments.max_results = manners.cap;
         c.segments.max_window = manners.max_window;
         c.events.max_window = manners.max_window;
@@ -240,6 +243,34 @@ impl Adapter for Recorder {
                 s.start.civil < query.window.end && query.window.start < end
             };
             self.page(self.ordered(items.filter(touches).collect()), query.cursor)
+        })
+    }
+
+    /// Overlooks what lies beyond a gap of a month, where it is only likely to tell the truth.
+    fn oldest<'a>(
+        &'a self,
+        _cx: &'a Cx,
+        query: OldestQuery,
+    ) -> BoxFuture<'a, Result<Option<Civil>>> {
+        Box::pin(async move {
+            self.count()?;
+            let spans = self.archive.spans(query.channel.0 as u16, self.now());
+            let month_us = match self.manners.lock().oldest {
+                OldestSupport::Surely => i64::MAX,
+                _ => 30 * 86_400_000_000,
+            };
+            let (mut oldest, mut before) = (None, query.window.end);
+            for span in spans.iter().rev() {
+                let (start, end) = (self.said(span.start()).civil, self.said(span.end()).civil);
+                if start >= query.window.end || end <= query.window.start {
+                    continue;
+                }
+                if before.micros_as_if_utc() - end.micros_as_if_utc() > month_us {
+                    break;
+                }
+                (oldest, before) = (Some(start.max(query.window.start)), start);
+            }
+            Ok(oldest)
         })
     }
 
