@@ -297,3 +297,56 @@ async fn in_reverse_there_is_no_sound() {
         assert_eq!([count(0), count(1)], [250, 0], "{pace}");
     }
 }
+
+/// R8.2-3, R8.3-1, R8.6-5, R8.T-10, R8.T-11: the metadata track, in both directions and with rate
+/// control or without.
+#[tokio::test(start_paused = true)]
+async fn documents_come_between_the_pictures() {
+    let stage = Stage::new([Codec::H264, Codec::Metadata].map(CodecParams::new)).await;
+    stage.record(pictures(0, 10_000), SegmentState::Closed).await;
+    for second in 0..10 {
+        stage.motion(t(second * 1000 + 500), second % 2 == 0).await;
+    }
+    let mut raw = Raw::new(&stage, 2).await;
+    let sdp = raw.ask("DESCRIBE", "", "").await.response.body;
+    let sdp = String::from_utf8(sdp.to_vec()).unwrap();
+    let lines = [
+        "m=application 0 RTP/AVP 97",
+        "a=rtpmap:97 vnd.onvif.metadata/90000",
+        "a=x-onvif-track:yard-1-metadata",
+    ];
+    assert!(lines.iter().all(|l| sdp.lines().any(|s| s == *l)), "{sdp}");
+    let of = |answer: &super::raw::Answer| -> Vec<i64> {
+        let units = answer.units().into_iter().filter(|u| u.track == 1);
+        units.map(|u| u.replay.at.since_us(t(0)) / 1000).collect()
+    };
+    let expected: Vec<i64> = (0..10).map(|s| s * 1000 + 500).collect();
+    for (pace, scale) in [("no", "1.0"), ("yes", "1.0"), ("no", "-1.0"), ("yes", "-1.0")] {
+        let forward = scale == "1.0";
+        let place = range(if forward { 0 } else { 9990 }, None);
+        let fields = format!("Immediate: yes\r\nRate-Control: {pace}\r\nScale: {scale}\r\n{place}");
+        let answer = raw.play(&fields).await;
+        let mut times = of(&answer);
+        let pictures = answer.units().iter().filter(|u| u.track == 0).count();
+        if !forward {
+            // Where playback enters a section a document tells the states.
+            assert!(times.remove(0) > 9500, "{times:?}");
+            times.reverse();
+        }
+        assert_eq!((times, pictures), (expected.clone(), 250), "{pace} {scale}");
+        for (_, packet, bytes) in answer.packets.iter().filter(|p| p.0 == 2) {
+            // Small enough for one packet each, which is the last.
+            assert_eq!((packet.header.payload_type, packet.header.marker), (97, true));
+            let text = String::from_utf8_lossy(&bytes[packet.payload.clone()]);
+            assert!(text.contains("MetadataStream"), "{text}");
+        }
+        if pace == "no" {
+            let units: Vec<Seen> = answer.units().into_iter().filter(|u| u.track == 1).collect();
+            for pair in units.windows(2) {
+                let ticks = pair[1].timestamp.wrapping_sub(pair[0].timestamp) as i32;
+                let us = pair[1].replay.at.since_us(pair[0].replay.at);
+                assert!((i64::from(ticks) - us * 9 / 100).abs() <= 1, "a clock of 90 kHz");
+            }
+        }
+    }
+}

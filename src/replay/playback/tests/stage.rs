@@ -11,8 +11,9 @@ use dvrgate_footage::{
 };
 use dvrgate_index::{Batch, Change, Index as _, MemoryIndex, sample};
 use dvrgate_model::{
-    Codec, CodecParams, DeviceId, Frame, FrameKind, MediaTime, Recording, RecordingStatus,
-    SegmentState, Stamp, SyncRunId, TrackKind, TrackToken, Utc, UtcRange,
+    Codec, CodecParams, DeviceId, EventOrigin, Frame, FrameKind, Items, MediaTime, Recording,
+    RecordingEvent, RecordingStatus, SegmentState, Stamp, SyncRunId, Topic, TrackKind, TrackToken,
+    Utc, UtcRange, topics,
 };
 use dvrgate_rtsp::server::{Application, Server, ServerConfig};
 use parking_lot::Mutex;
@@ -153,9 +154,34 @@ impl Stage {
                 let start = grown.map_or(range.start(), |(start, _)| *start);
                 newest.insert(track.clone(), (start, range.end()));
                 listed.push(sample::stretch(&track, start, range.end(), state));
+                // Metadata is there wherever pictures are.
+                let metadata = self::track(TrackKind::Metadata);
+                if track == self::track(TrackKind::Video)
+                    && self.recording.lock().track(&metadata).is_some()
+                {
+                    listed.push(sample::stretch(&metadata, start, range.end(), state));
+                }
             }
         }
         self.apply(listed).await;
+    }
+
+    /// Motion begins or ends.
+    pub async fn motion(&self, at: Utc, on: bool) {
+        let (recording, topic) = ("yard-1".into(), Topic::new(topics::MOTION_ALARM));
+        let items = Items::new([("Source", "1")], [("State", if on { "true" } else { "false" })]);
+        let event = RecordingEvent {
+            id: RecordingEvent::derive_id(&recording, &topic, &items, &at.to_string()),
+            recording,
+            track: None,
+            at: Stamp::exact(at),
+            source: None,
+            topic,
+            items,
+            property: true,
+            origin: EventOrigin::Log,
+        };
+        self.apply(vec![Change::Event(Box::new(event))]).await;
     }
 
     /// Stores a section in pieces that begin with a clean unit; says from when to when it is.
