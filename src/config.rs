@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dvrgate_model::{DeviceId, ZoneRule};
-use serde::Deserialize;
+use dvrgate_rtsp::server::Groups;
+use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use check::{Checker, Raw};
@@ -56,6 +57,10 @@ pub struct Gateway {
     pub https: Option<SocketAddr>,
     /// Address of RTSP over TLS. Default: none.
     pub rtsps: Option<SocketAddr>,
+    /// Multicast addresses for replay, for instance `239.255.64.0/24`. Default: none, and clients
+    /// that ask for multicast are refused.
+    #[serde(default, deserialize_with = "multicast")]
+    pub multicast: Option<Groups>,
     /// Host put into URIs. Default: the address that the client used.
     pub advertise: Option<String>,
     /// Where the gateway is, for the scope list that clients see and may change: any text or path,
@@ -284,6 +289,11 @@ fn default_http() -> SocketAddr {
 
 fn default_rtsp() -> SocketAddr {
     SocketAddr::from(([0, 0, 0, 0], 8554))
+}
+
+fn multicast<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Groups>, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
 fn yes() -> bool {

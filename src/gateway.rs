@@ -80,6 +80,7 @@ impl Gateway {
                 gate: Some(digest.clone()),
                 throttle: Some(Arc::clone(&throttle)),
                 session_timeout: timeout.clone(),
+                multicast: config.gateway.multicast.clone(),
                 ..ServerConfig::default()
             },
             application(

@@ -106,6 +106,7 @@ fn config(
             rtsp: args.rtsp,
             https: None,
             rtsps: None,
+            multicast: None,
             advertise: None,
             location: Some("demo".to_owned()),
             discovery: false,

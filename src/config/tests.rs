@@ -87,6 +87,7 @@ fn mistakes_name_line_and_remedy() {
         ),
         ("\"192.0.2.10\"", "\"http://nvr.example/\"", 5, "write a host"),
         ("\"192.0.2.10\"", "\"a b\"", 5, "write a host"),
+        ("advertise = ", "multicast = ", 5, "for instance 239.255.64.0/24"),
         ("name = \"admin\"", "name = \"\"", 8, "a user needs a name"),
         ("name = \"admin\"", "name = \"a:b\"", 8, "a user needs a name"),
         ("password = \"secret\"", "password = \"\"", 10, "is empty"),
