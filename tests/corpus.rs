@@ -100,6 +100,7 @@ macro_rules! replays {
 }
 
 replays! {
-    alerts codec digest discovery documents filter footage mapping ps rtp rtsp_client rtsp_headers
-    rtsp_message rtsp_server sdp sidecar soap ts values
+    alerts codec digest discovery documents filter footage mapping ps rtp rtsp_base64 rtsp_client
+    rtsp_headers rtsp_message rtsp_opening rtsp_server rtsp_tunnel rtsp_websocket sdp sidecar soap
+    ts values
 }

@@ -12,6 +12,7 @@ mod rtsp;
 mod server;
 mod soap;
 mod text;
+mod transport;
 
 pub use auth::digest;
 pub use client::rtsp_client;
@@ -21,6 +22,7 @@ pub use rtsp::{rtp, rtsp_headers, rtsp_message, sdp};
 pub use server::rtsp_server;
 pub use soap::{discovery, soap};
 pub use text::{filter, mapping, values};
+pub use transport::{rtsp_base64, rtsp_opening, rtsp_tunnel, rtsp_websocket};
 
 /// A target.
 pub type Target = fn(&[u8]);
@@ -37,10 +39,14 @@ pub const ALL: &[(&str, Target)] = &[
     ("mapping", mapping),
     ("ps", ps),
     ("rtp", rtp),
+    ("rtsp_base64", rtsp_base64),
     ("rtsp_client", rtsp_client),
     ("rtsp_headers", rtsp_headers),
     ("rtsp_message", rtsp_message),
+    ("rtsp_opening", rtsp_opening),
     ("rtsp_server", rtsp_server),
+    ("rtsp_tunnel", rtsp_tunnel),
+    ("rtsp_websocket", rtsp_websocket),
     ("sdp", sdp),
     ("sidecar", sidecar),
     ("soap", soap),

@@ -174,7 +174,7 @@ fn params() -> CodecParams {
     p
 }
 
-fn presentation(path: &str) -> Result<Presentation> {
+pub(super) fn presentation(path: &str) -> Result<Presentation> {
     let media = |track: &str, params| Media { track: track.into(), params };
     let sound = || media("a", CodecParams::new(Codec::Pcma));
     let media = match path {
@@ -186,7 +186,7 @@ fn presentation(path: &str) -> Result<Presentation> {
     Ok(Presentation { name: path.into(), range, media })
 }
 
-fn play(request: &PlayRequest) -> Result<(Playing, Vec<Unit>)> {
+pub(super) fn play(request: &PlayRequest) -> Result<(Playing, Vec<Unit>)> {
     let start = match (request.range, request.position) {
         (Some(Range::Clock(ClockRange { start: Some(t), .. })), _) | (None, Some(t)) => t,
         _ => START,
