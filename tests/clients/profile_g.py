@@ -71,10 +71,6 @@ _, device = service("devicemgmt", binding("device", ""), device_address, "token"
 information = device.GetDeviceInformation()
 found["model"] = information.Model
 capabilities = device.GetCapabilities(Category="All")
-# The schema allows any elements there before the named ones; zeep takes ours for such.
-extension = capabilities.Extension
-names = [etree.QName(e).localname for e in extension._value_1 or []]
-names += [c for c in ("Search", "Replay", "Recording") if extension[c]]
 # The schema of the package has a wildcard in front of the named elements, which takes them all.
 extension = capabilities.Extension._value_1
 found["capabilities"] = sorted(etree.QName(e).localname for e in extension)
@@ -157,6 +153,11 @@ for r in all_found:
         for a in search.GetMediaAttributes(RecordingTokens=[r.RecordingToken], Time=instant):
             assert a.From <= instant <= a.Until
             assert a.TrackAttributes[0].VideoAttributes.Encoding in ("H264", "H265")
+            for t in a.TrackAttributes:
+                kinds = (t.VideoAttributes, t.AudioAttributes, t.MetadataAttributes)
+                assert sum(k is not None for k in kinds) == 1
+                if t.TrackInformation.TrackType == "Metadata":
+                    assert t.MetadataAttributes.CanContainNotifications
 
 WSNT = "http://docs.oasis-open.org/wsn/b-2"
 
@@ -168,14 +169,15 @@ def topic_filter(expression: str):
     return {"_value_1": [element]}
 
 
-def events(start, end, scope: dict, expression: str, start_state: bool = False) -> list:
+def events(start, end, scope: dict, expression: str = "", start_state: bool = False, **more) -> list:
     token = search.FindEvents(
         StartPoint=start,
         EndPoint=end,
         Scope=scope,
-        SearchFilter=topic_filter(expression),
+        SearchFilter=topic_filter(expression) if expression else {},
         IncludeStartState=start_state,
         KeepAliveTime=dt.timedelta(seconds=10),
+        **more,
     )
     out: list = []
     while True:
@@ -185,6 +187,75 @@ def events(start, end, scope: dict, expression: str, start_state: bool = False) 
         out += page.Result
         if page.SearchState == "Completed":
             return out
+
+
+def item(e, kind: str, name: str):
+    """A simple item of an event's source or data."""
+    found = [i.Value for i in e.Event.Message._value_1[kind].SimpleItem if i.Name == name]
+    return found[0] if found else None
+
+
+SECOND = dt.timedelta(seconds=1)
+
+
+def as_the_device_test_wants(r) -> None:
+    """What the official device tests of FindEvents ask of a recording that has ended."""
+    scope = {"IncludedRecordings": [r.RecordingToken]}
+    first, last = r.EarliestRecording, r.LatestRecording
+    # The topic is mixed content, which zeep leaves out; the items tell the two histories apart.
+    items = lambda part: [(i.Name, i.Value) for i in part.SimpleItem]
+    key = lambda e: (
+        e.Time,
+        e.TrackToken or "",
+        items(e.Event.Message._value_1.Source),
+        items(e.Event.Message._value_1.Data),
+    )
+    recording = lambda e: item(e, "Data", "IsRecording")
+    track = lambda e: item(e, "Data", "IsDataPresent") and item(e, "Source", "Track")
+    tracks = {t.TrackToken: t for t in r.Track}
+
+    every = sorted(t.TrackToken for t in recordings[r.RecordingToken].Tracks.Track)
+
+    # SEARCH-3-1-13, SEARCH-3-1-14: the whole recording, exactly and from a little outside.
+    exact = events(first, last, scope)
+    for start, end in ((first - 9 * SECOND, last + 9 * SECOND), (last + 9 * SECOND, first - 9 * SECOND)):
+        wide = events(start, end, scope)
+        assert sorted(map(key, wide)) == sorted(map(key, exact))
+        times = [e.Time for e in wide]
+        assert times == sorted(times, reverse=start > end)
+        assert all(not e.StartStateEvent and first <= e.Time <= last for e in wide)
+    states = [recording(e) for e in exact if recording(e)]
+    assert len(states) >= 2 and states == ["true", "false"] * (len(states) // 2), states
+    for token, information in tracks.items():
+        own = [e for e in exact if track(e) == token]
+        states = [item(e, "Data", "IsDataPresent") for e in own]
+        assert len(states) >= 2 and states == ["true", "false"] * (len(states) // 2), (token, states)
+        assert all(information.DataFrom <= e.Time <= information.DataTo for e in own)
+        assert all(e.TrackToken == token for e in own)
+
+    # SEARCH-3-1-11: inside, with the states at the start, backwards at both ends.
+    start, end = first + 5 * SECOND, last - 5 * SECOND
+    inside = {}
+    for ends in ((start, end), (end, start)):
+        found = events(*ends, scope, start_state=True)
+        times = [e.Time for e in found]
+        assert times == sorted(times, reverse=ends[0] > ends[1])
+        assert all(start <= e.Time <= end for e in found)
+        virtual = [e for e in found if e.StartStateEvent]
+        for at in ends if ends[0] > ends[1] else ends[:1]:
+            here = [e for e in virtual if e.Time == at]
+            assert len([e for e in here if recording(e)]) == 1
+            told = sorted(track(e) for e in here if track(e))
+            assert told == every, told
+            operations = {e.Event.Message._value_1.PropertyOperation for e in here}
+            assert operations == {"Initialized"}, operations
+        assert {e.Time for e in virtual} <= set(ends if ends[0] > ends[1] else ends[:1])
+        inside[ends] = sorted(key(e) for e in found if not e.StartStateEvent)
+    assert inside[start, end] == inside[end, start]
+
+    # SEARCH-3-1-5: one, and the search is complete.
+    for ends in ((first, last), (last, first)):
+        assert len(events(*ends, scope, MaxMatches=1)) == 1
 
 
 found["events"] = {}
@@ -211,6 +282,20 @@ for r in all_found:
     assert any(e.StartStateEvent for e in virtual)
     motion = events(r.EarliestRecording, r.LatestRecording, scope, "tns1:VideoSource/MotionAlarm")
     found["events"][r.RecordingToken] = {"spans": spans, "motion": len(motion)}
+    if r.RecordingStatus == "Stopped":
+        as_the_device_test_wants(r)
+        found.setdefault("device_tests", []).append(r.RecordingToken)
+
+assert found.get("device_tests"), "no recording has ended"
+
+# SEARCH-2-1-7, SEARCH-2-1-8 and those after it: bounds and filters of FindRecordings.
+for most in (1, len(all_found) - 1, len(all_found)):
+    assert len(find({}, MaxMatches=most)) == most
+kinds = {r.RecordingToken: {t.TrackType for t in r.Track} for r in all_found}
+for wanted in (["Video"], ["Audio"], ["Metadata"], ["Video", "Audio"], ["Video", "Metadata"]):
+    text = " and ".join(f'boolean(//Track[TrackType = "{kind}"])' for kind in wanted)
+    matching = {r.RecordingToken for r in find({"RecordingInformationFilter": text})}
+    assert matching == {r for r, have in kinds.items() if have >= set(wanted)}, (text, matching)
 
 found["fault_token"] = subcode(lambda: search.GetRecordingInformation(RecordingToken="nobody"))
 found["fault_ended"] = subcode(lambda: search.EndSearch(SearchToken="nobody"))
