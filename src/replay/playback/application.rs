@@ -19,13 +19,15 @@ use futures::stream::Fuse;
 use futures::{FutureExt as _, StreamExt as _, stream};
 use parking_lot::Mutex;
 
-use super::plan::{self, Pace};
+use super::plan::{self, Pace, Play};
 use super::presenter::{Presenter, Timed, frame_ticks, ticks};
 use crate::service::REPLAY_PATH;
 
 /// How long DESCRIBE waits for the parameter sets of a track that was never fetched. Without them
 /// the SDP has none, and they come in band.
 const PARAMS_WAIT: Duration = Duration::from_secs(8);
+/// Parameter sets are looked for in the footage so long before its end.
+const NEWEST_US: i64 = 10_000_000;
 /// How long PLAY waits for the first unit before it answers with the time that was asked for.
 const START_WAIT: Duration = Duration::from_secs(8);
 /// Units that are looked at to find the end of the first group in reverse.
@@ -70,7 +72,8 @@ impl Application for Replay {
     fn play(&self, request: PlayRequest) -> BoxFuture<'_, Result<Playing>> {
         async move {
             let recording = self.recording(&request.path)?;
-            let play = plan::plan(&request, &recording.token, recording.data())?;
+            let mut play = plan::plan(&request, &recording.token, recording.data())?;
+            leave_out_sound(&mut play, &recording);
             let (end, scale, from) = (play.plan.until, play.scale, play.plan.from);
             let free = play.pace == Pace::Free;
             let deliveries = self.timeline.play(play.plan.clone()).fuse();
@@ -151,23 +154,30 @@ impl Replay {
         gop.frames.first().map(|f| (*f.params).clone())
     }
 
+    /// Out of the newest footage: one group forwards costs the recorder least. Where the newest
+    /// seconds are lost, out of whatever is the newest.
     async fn newest_params(&self, recording: &Recording, track: &Track) -> Option<CodecParams> {
-        let plan = PlayPlan {
-            recording: recording.token.clone(),
-            tracks: vec![track.token.clone()],
-            from: track.data?.end(),
-            until: None,
-            direction: Direction::Reverse,
-            frames: FrameFilter::All,
-            follow_live: false,
-            discontinuity: false,
-        };
-        let mut deliveries = self.timeline.play(plan);
-        while let Some(delivery) = deliveries.next().await {
-            match delivery {
-                Ok(Delivery::Unit { frame, .. }) => return Some((*frame.params).clone()),
-                Ok(Delivery::Gap(_)) => {}
-                Ok(Delivery::LiveEdge(_)) | Err(_) => return None,
+        let data = track.data?;
+        let near = data.end().plus_us(-NEWEST_US).max(data.start());
+        for (from, direction) in [(near, Direction::Forward), (data.end(), Direction::Reverse)] {
+            let plan = PlayPlan {
+                recording: recording.token.clone(),
+                tracks: vec![track.token.clone()],
+                from,
+                until: (direction == Direction::Forward).then_some(data.end()),
+                direction,
+                frames: FrameFilter::All,
+                follow_live: false,
+                discontinuity: false,
+            };
+            let mut deliveries = self.timeline.play(plan);
+            while let Some(delivery) = deliveries.next().await {
+                match delivery {
+                    Ok(Delivery::Unit { frame, .. }) => return Some((*frame.params).clone()),
+                    Ok(Delivery::Gap(_)) => {}
+                    Ok(Delivery::LiveEdge(_)) => break,
+                    Err(_) => return None,
+                }
             }
         }
         None
@@ -180,6 +190,15 @@ struct Start {
     at: Utc,
     /// Recorded microseconds from time of showing 0 to it.
     shown_us: i64,
+}
+
+/// Sound is only sound at the speed at which it was recorded. Whoever wants nothing else gets it.
+fn leave_out_sound(play: &mut Play, recording: &Recording) {
+    let sound = |t: &TrackToken| recording.track(t).is_some_and(|t| t.kind == TrackKind::Audio);
+    let other_speed = matches!(play.pace, Pace::Times(n) if n != 1.0);
+    if other_speed && !play.plan.tracks.iter().all(sound) {
+        play.plan.tracks.retain(|t| !sound(t));
+    }
 }
 
 /// RTP clock of a track.

@@ -298,6 +298,20 @@ async fn in_reverse_there_is_no_sound() {
     }
 }
 
+/// R8.5.1-5: sound is sent at the speed at which it was recorded, or without rate control.
+#[tokio::test(start_paused = true)]
+async fn fast_and_slow_there_is_no_sound() {
+    let (_stage, mut raw) = with_sound().await;
+    let fast = "Scale: 2.0\r\n";
+    for (fields, blocks) in
+        [("", 250), (fast, 0), ("Speed: 0.5\r\n", 0), ("Rate-Control: no\r\n", 250)]
+    {
+        let answer = raw.play(&format!("Immediate: yes\r\n{fields}{}", range(0, None))).await;
+        let count = |track| answer.units().iter().filter(|u| u.track == track).count();
+        assert_eq!([count(0), count(1)], [250, blocks], "{fields}");
+    }
+}
+
 /// R8.2-3, R8.3-1, R8.6-5, R8.T-10, R8.T-11: the metadata track, in both directions and with rate
 /// control or without.
 #[tokio::test(start_paused = true)]
