@@ -199,3 +199,76 @@ fn frees_the_recorder(how: &str) {
     gateway.stop();
     assert_eq!(recorder.counters.read().playback_abandoned, 0);
 }
+
+/// A recorder that is recording.
+const LIVE: &str = r#"
+[clock]
+offset_s = 137.4
+zone = "Europe/Bratislava"
+[storage]
+file = "1m"
+[[channel]]
+id = 1
+[[channel.recorded]]
+from = "-2m"
+to = "now"
+"#;
+
+/// R8.8-1, R8.8-2: viewers catch up with a recorder that is recording, with rate control and without,
+/// and follow it over a border of its files. No picture is missing, none twice, no end is claimed, and
+/// the recorder is not asked for anything twice.
+#[test]
+fn viewers_follow_a_recorder_that_is_recording() {
+    const BEFORE_US: i64 = 60 * SECOND_US;
+    const FOLLOWED_US: i64 = 25 * SECOND_US;
+    /// Until the next look of sync, and a group that is whole.
+    const BEHIND: Duration = Duration::from_secs(8);
+    let recorder = Recorder::start(LIVE);
+    let site = Site::with(&recorder, |text| text.replace("\"5s\"", "\"1s\""));
+    site.sync();
+    let gateway = site.serve();
+    let truth = recorder.truth();
+    let now = truth::utc(&truth.now);
+    let from = now.plus_us(-BEFORE_US);
+    let viewers: Vec<_> = [("no", "1.0"), ("yes", "4.0")]
+        .into_iter()
+        .map(|(pace, scale)| {
+            let (url, range) = (gateway.replay(&format!("{DEVICE}-1")), truth::clock(from, None));
+            thread::spawn(move || {
+                let begun = Instant::now();
+                let mut client = Client::ready(&url, false);
+                let fields = [("Range", &*range), ("Rate-Control", pace), ("Scale", scale)];
+                client.play(&fields);
+                let units = client.until(|u, _| u.at.since_us(now) >= FOLLOWED_US);
+                client.teardown();
+                let behind = begun.elapsed().saturating_sub(Duration::from_secs(25));
+                assert!(behind < BEHIND, "{pace}: {behind:?} behind");
+                println!("Rate-Control {pace}: {behind:?} behind the recorder");
+                units
+            })
+        })
+        .collect();
+    let all: Vec<Vec<Unit>> = viewers.into_iter().map(|v| v.join().unwrap()).collect();
+    let truth = recorder.truth();
+    let whole = truth::pictures(truth::channel(&truth, 1));
+    for units in &all {
+        let first =
+            whole.iter().position(|p| p.since_us(units[0].at).abs() < FRAME_US / 2).unwrap();
+        assert!(whole[first].since_us(from).abs() <= 2 * SECOND_US, "{:?}", whole[first]);
+        for (unit, picture) in units.iter().zip(&whole[first..]) {
+            assert!(unit.at.since_us(*picture).abs() < FRAME_US / 2, "{unit:?} {picture:?}");
+            assert!(!unit.end_of_section && !unit.terminal && !unit.discontinuity, "{unit:?}");
+        }
+    }
+    let readings = recorder.counters.read();
+    let seen: usize = all[0].iter().flat_map(|u| &u.payloads).map(Vec::len).sum();
+    println!(
+        "{} pictures of {seen} bytes; the recorder: {} sessions, {} bytes",
+        all[0].len(),
+        readings.playback_started,
+        readings.footage_bytes_sent
+    );
+    assert!(readings.playback_max <= 2, "{}", readings.playback_max);
+    assert_eq!(readings.sins, Vec::<String>::new());
+    gateway.stop();
+}
