@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Resident memory of a gateway with one recorder of sixteen channels, synced and idle.
-#   benches/idle-memory.sh [PROGRAM]     default: the release build with feature demo
+#   benches/idle-memory.sh [PROGRAM [SIMULATOR]]
+# PROGRAM is measured; the release build with feature demo by default. SIMULATOR plays the recorder
+# where PROGRAM was built without that feature.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=${1:-}
@@ -9,6 +11,7 @@ if [ -z "$program" ]; then
     program=$(cargo metadata --format-version 1 --no-deps |
         sed -E 's/.*"target_directory":"([^"]*)".*/\1/')/release/dvrgate
 fi
+simulator=${2:-$program}
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 
@@ -19,7 +22,7 @@ trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
         printf '[[channel.recorded]]\nfrom = "-24h"\nto = "now"\n'
     done
 } >"$work/scenario.toml"
-"$program" simulate hikvision --scenario "$work/scenario.toml" >"$work/simulator" 2>/dev/null &
+"$simulator" simulate hikvision --scenario "$work/scenario.toml" >"$work/simulator" 2>/dev/null &
 until grep -q ready "$work/simulator" 2>/dev/null; do sleep 0.1; done
 url=$(sed -n 's/.*http=\(http:[^ ]*\).*/\1/p' "$work/simulator")
 cat >"$work/gateway.toml" <<TOML
