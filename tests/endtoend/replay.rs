@@ -215,8 +215,7 @@ to = "now"
 "#;
 
 /// R8.8-1, R8.8-2: viewers catch up with a recorder that is recording, with rate control and without,
-/// and follow it over a border of its files. No picture is missing, none twice, no end is claimed, and
-/// the recorder is not asked for anything twice.
+/// and follow it over a border of its files. No picture is missing, none twice, and no end is claimed.
 #[test]
 fn viewers_follow_a_recorder_that_is_recording() {
     const BEFORE_US: i64 = 60 * SECOND_US;
