@@ -31,18 +31,10 @@ impl Syncer {
 
     /// Passes over one recorder, for ever.
     async fn follow(&self, device: &Device) {
-        let mut timers = Timers::default();
         loop {
-            let now = self.clock.now();
-            let due = Due {
-                identify: timers.identify.is_due(now, self.options.identify_every),
-                clock: timers.clock.is_due(now, self.options.clock_every),
-                oldest: timers.oldest.is_due(now, self.options.oldest_every),
-                backfill: self.options.backfill_windows,
-            };
+            let due = self.due(device).await;
             let pause = match self.pass(device, due, &|_| {}).await {
                 Ok(report) => {
-                    timers.done(now, due);
                     // What failed is not asked again at once.
                     let more = !report.complete && report.errors.is_empty();
                     if more { BACKFILL_PAUSE } else { self.options.fresh_every }
@@ -53,6 +45,22 @@ impl Syncer {
                 }
             };
             tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// What is due, whoever did it last.
+    async fn due(&self, device: &Device) -> Due {
+        let o = &self.options;
+        let backfill = o.backfill_windows;
+        let Some(timers) = self.turns.get(&device.id) else {
+            return Due { backfill, ..Due::everything() };
+        };
+        let (timers, now) = (timers.lock().await, self.clock.now());
+        Due {
+            identify: timers.identify.is_due(now, o.identify_every),
+            clock: timers.clock.is_due(now, o.clock_every),
+            oldest: timers.oldest.is_due(now, o.oldest_every),
+            backfill,
         }
     }
 
@@ -79,14 +87,14 @@ impl Syncer {
 
 /// When what was done last.
 #[derive(Debug, Default)]
-struct Timers {
+pub(crate) struct Timers {
     identify: Timer,
     clock: Timer,
     oldest: Timer,
 }
 
 impl Timers {
-    fn done(&mut self, now: Instant, due: Due) {
+    pub fn done(&mut self, now: Instant, due: Due) {
         for (timer, was_due) in [
             (&mut self.identify, due.identify),
             (&mut self.clock, due.clock),

@@ -36,6 +36,7 @@ use dvrgate_model::{DeviceId, Error, Result, SyncRunId, UtcRange};
 use futures::StreamExt;
 
 pub use clock::{Measurement, Why};
+use driver::Timers;
 
 /// Keeps the index in step with the recorders.
 #[derive(Debug)]
@@ -46,8 +47,8 @@ pub struct Syncer {
     sink: Arc<dyn EventSink>,
     options: Options,
     runs: AtomicU64,
-    /// One pass at a time for each recorder.
-    busy: BTreeMap<DeviceId, tokio::sync::Mutex<()>>,
+    /// One pass at a time for each recorder, and when it did what.
+    turns: BTreeMap<DeviceId, tokio::sync::Mutex<Timers>>,
 }
 
 /// How sync behaves.
@@ -206,8 +207,8 @@ impl Syncer {
         options: Options,
     ) -> Self {
         let runs = AtomicU64::new(index.snapshot().last_run().0);
-        let busy = devices.iter().map(|d| (d.id.clone(), tokio::sync::Mutex::default())).collect();
-        Self { devices, index, clock, sink, options, runs, busy }
+        let turns = devices.iter().map(|d| (d.id.clone(), tokio::sync::Mutex::default())).collect();
+        Self { devices, index, clock, sink, options, runs, turns }
     }
 
     /// The recorders.

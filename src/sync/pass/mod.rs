@@ -44,15 +44,19 @@ impl Syncer {
         due: Due,
         progress: OnProgress<'_>,
     ) -> Result<Report> {
-        let _alone = match self.busy.get(&device.id) {
-            Some(busy) => Some(busy.lock().await),
+        let mut turn = match self.turns.get(&device.id) {
+            Some(turn) => Some(turn.lock().await),
             None => None,
         };
+        let began = self.clock.now();
         let mut pass = Pass::new(self, device, progress);
         let outcome = pass.work(due).await;
         let finished = outcome.is_ok().then(|| self.clock.utc());
         let noted = pass.note(finished).await;
         outcome.and(noted)?;
+        if let Some(timers) = &mut turn {
+            timers.done(began, due);
+        }
         Ok(pass.report)
     }
 }

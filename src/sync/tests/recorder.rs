@@ -88,6 +88,8 @@ pub struct Recorder {
     pub manners: Mutex<Manners>,
     pub clock: Arc<TestClock>,
     pub lists: AtomicUsize,
+    /// Looks at its clock.
+    pub looks: AtomicUsize,
     /// Fails with this after so many lists.
     pub fails: Mutex<Option<(usize, ErrorKind)>>,
     pub alerts: Mutex<Vec<SourceEvent>>,
@@ -111,6 +113,7 @@ impl Recorder {
             manners: Mutex::new(manners),
             clock: Arc::new(TestClock { origin, started, moved_us: AtomicI64::new(0) }),
             lists: AtomicUsize::new(0),
+            looks: AtomicUsize::new(0),
             fails: Mutex::new(None),
             alerts: Mutex::default(),
             repeats: Mutex::default(),
@@ -207,6 +210,7 @@ impl Adapter for Recorder {
 
     fn clock<'a>(&'a self, _cx: &'a Cx) -> BoxFuture<'a, Result<ClockReading>> {
         Box::pin(async {
+            self.looks.fetch_add(1, Ordering::SeqCst);
             let before = self.now();
             tokio::time::sleep(Duration::from_millis(4)).await;
             let device = self.said(self.now());

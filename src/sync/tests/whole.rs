@@ -513,6 +513,23 @@ async fn the_background_follows_and_ends() {
 
 /// A recording that stops and starts again is news; so is its status.
 #[tokio::test(start_paused = true)]
+async fn the_background_does_not_repeat_what_was_just_done() {
+    let bench = Bench::new(TWO_CHANNELS, NOW, Manners::default());
+    bench.sync().await.unwrap();
+    let looks = || bench.recorder.looks.load(Ordering::SeqCst);
+    let measured = looks();
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let running = tokio::spawn(Arc::clone(&bench.syncer).run(stopped));
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert_eq!(looks(), measured);
+    tokio::time::sleep(Duration::from_secs(400)).await;
+    // What was believed is only found right: that takes fewer.
+    assert!((1..measured).contains(&(looks() - measured)), "{measured}, then {}", looks());
+    stop.send(true).unwrap();
+    running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn stop_and_start_are_published_once() {
     let scenario = r#"
         [storage]
