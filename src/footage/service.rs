@@ -144,6 +144,7 @@ impl Footage {
             Arc::clone(&self.index),
             recording,
             changes,
+            plan.until,
         );
         Ok(timeline::walk(reader, plan, tracks, events))
     }

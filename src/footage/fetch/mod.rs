@@ -108,6 +108,8 @@ pub(crate) struct Wish {
     pub(crate) hole: UtcRange,
     /// Which way playback goes.
     pub(crate) direction: Direction,
+    /// Where it ends, if it is known.
+    pub(crate) until: Option<Utc>,
     pub(crate) priority: Priority,
 }
 
@@ -357,7 +359,8 @@ fn chunk_us(device: &Device) -> i64 {
 
 /// The stretch that one transfer fetches: inside the hole, and on the grid of chunks, so that
 /// transfers do not shift against each other. Forwards it begins near the wanted instant; in
-/// reverse it ends near it. A sliver is fetched together with its neighbour.
+/// reverse it ends near it. A sliver is fetched together with its neighbour, and so is the rest of
+/// a playback that ends in the next chunk.
 fn stretch(wish: &Wish, chunk_us: i64) -> UtcRange {
     let at = wish.at.micros();
     let floor = |grid: i64| at.div_euclid(grid) * grid;
@@ -371,6 +374,12 @@ fn stretch(wish: &Wish, chunk_us: i64) -> UtcRange {
             Direction::Forward => end += chunk_us,
             Direction::Reverse => start -= chunk_us,
         }
+    }
+    let rest = wish.until.map(|u| u.plus_us(SEEK_GRID_US - 1).micros().div_euclid(SEEK_GRID_US));
+    if let (Direction::Forward, Some(rest)) = (wish.direction, rest)
+        && rest * SEEK_GRID_US <= cell + 2 * chunk_us
+    {
+        end = end.max(rest * SEEK_GRID_US);
     }
     let wanted = UtcRange::clamped(Utc::from_micros(start), Utc::from_micros(end));
     let inside = wanted.intersect(&wish.hole).filter(|r| r.contains(wish.at));

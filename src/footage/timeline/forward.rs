@@ -183,10 +183,11 @@ impl Forward {
             from: bound,
             beyond: self.beyond,
             within: span,
-            slack_us: match (inside, fresh_section) {
-                (Some(_), _) => 0,
-                (None, true) => dvrgate_index::SPAN_TOLERANCE_US,
-                (None, false) => CONTIGUOUS_US,
+            slack_us: match inside {
+                // From the very start of a section as into one: listings are no more exact.
+                Some(from) if from.since_us(span.start()) > CONTIGUOUS_US => 0,
+                None if !fresh_section => CONTIGUOUS_US,
+                _ => dvrgate_index::SPAN_TOLERANCE_US,
             },
         };
         let found = supply.gop(&want).await?;

@@ -30,6 +30,8 @@ pub(crate) struct Reader {
     pub(crate) index: Arc<dyn Index>,
     pub(crate) recording: Arc<Recording>,
     pub(crate) changes: watch::Receiver<u64>,
+    /// Where playback ends, if it is known.
+    until: Option<Utc>,
     /// The transfer that is being read.
     current: Option<Ticket>,
     /// The transfer of the stretch that comes next.
@@ -60,6 +62,7 @@ impl Reader {
         index: Arc<dyn Index>,
         recording: Arc<Recording>,
         changes: watch::Receiver<u64>,
+        until: Option<Utc>,
     ) -> Self {
         Self {
             store,
@@ -67,6 +70,7 @@ impl Reader {
             index,
             recording,
             changes,
+            until,
             current: None,
             ahead: None,
             prefetched: None,
@@ -171,7 +175,8 @@ impl Reader {
                             continue;
                         }
                         let (direction, priority) = (want.direction, Priority::Replay);
-                        let wish = Wish { at, hole, direction, priority };
+                        let until = self.until;
+                        let wish = Wish { at, hole, direction, until, priority };
                         match self.fetcher.join(&self.recording, wish).await {
                             Ok(ticket) => {
                                 self.current = Some(ticket);
@@ -227,8 +232,12 @@ impl Reader {
             Direction::Forward => Utc::from_micros((cell + 1) * chunk),
             Direction::Reverse => Utc::from_micros(cell * chunk).plus_us(-1),
         };
+        let is_wanted = self.until.is_none_or(|u| match want.direction {
+            Direction::Forward => at < u,
+            Direction::Reverse => at >= u,
+        });
         let span = match self.span(&want.track, at, Direction::Forward) {
-            Ok(Some(span)) if span.contains(at) => span,
+            Ok(Some(span)) if is_wanted && span.contains(at) => span,
             _ => return,
         };
         let probe = Want {
@@ -245,7 +254,8 @@ impl Reader {
             return;
         }
         let direction = want.direction;
-        let wish = Wish { at, hole, direction, priority: Priority::Backfill };
+        let priority = Priority::Backfill;
+        let wish = Wish { at, hole, direction, until: self.until, priority };
         self.ahead = self.fetcher.join(&self.recording, wish).await.ok();
     }
 }

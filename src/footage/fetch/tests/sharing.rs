@@ -92,3 +92,46 @@ async fn a_prefetch_that_has_not_begun_is_raised_when_it_is_needed() {
     assert_eq!(priorities, [Priority::Replay, Priority::Backfill, Priority::Replay]);
     assert_eq!(site.sessions().0, 0);
 }
+
+#[tokio::test]
+async fn a_minute_across_the_border_of_chunks_is_one_transfer_and_what_follows_is_none() {
+    let site = Site::new("UTC", vec![minutes(5)], BUDGET).await;
+    site.recorder.behaviour.lock().chunk = Duration::from_secs(60);
+    // Chunks lie on a grid of their own.
+    let grid = |t: Utc| t.micros().rem_euclid(60_000_000);
+    let border = at_ms(60_000).plus_us(60_000_000 - grid(at_ms(60_000)));
+    let (from, until) = (border.plus_us(-31_000_000), border.plus_us(29_000_000));
+    let minute = PlayPlan { until: Some(until), ..plan(from, Direction::Forward) };
+    for _ in 0..2 {
+        let mut stream = site.footage.play(minute.clone());
+        let mut got = 0;
+        while let Some(delivery) = stream.next().await {
+            delivery.unwrap();
+            got += 1;
+            if got % 300 == 0 {
+                // A viewer is slower than a transfer.
+                site.quiet().await;
+            }
+        }
+        assert!(got >= 1_500 + 300, "{got}");
+    }
+    site.quiet().await;
+    let stats = site.footage.stats().fetch;
+    assert_eq!((stats.transfers, stats.prefetches, site.opens()), (1, 0, 1), "{stats:?}");
+}
+
+#[tokio::test]
+async fn stored_footage_costs_nothing_where_it_begins_a_little_after_its_listing() {
+    let recorded = range_ms(1_200, 31_200);
+    let site = Site::new("UTC", vec![recorded], BUDGET).await;
+    // The index knows whole seconds.
+    let listed = range_ms(1_000, 32_000);
+    site.list_as(recorded, listed).await;
+    for _ in 0..2 {
+        let got = all(site.footage.play(plan(listed.start(), Direction::Forward))).await;
+        let want = every(FRAME_US, recorded.start(), recorded.end());
+        assert_eq!(instants(&got, TrackKind::Video), want);
+        site.quiet().await;
+        site.recorder.behaviour.lock().refuses = Some(ErrorKind::Unreachable);
+    }
+}
