@@ -236,7 +236,7 @@ impl Config {
     pub fn load(path: &Path, vendors: &[String], secrets: Secrets) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|e| {
             ConfigError(vec![format!(
-                "{}: {e}; name a readable file with --config",
+                "{}: {e}; name a readable file with --config or DVRGATE_CONFIG",
                 path.display()
             )])
         })?;

@@ -132,7 +132,10 @@ impl Core {
 /// Opens the index below the data folder, which is made if it is missing.
 pub fn open_index(config: &Config) -> Result<DuckDbIndex> {
     let dir = &config.gateway.data_dir;
-    std::fs::create_dir_all(dir).map_err(|e| unusable(dir, &e))?;
+    // A file without a name leaves nothing behind. What DuckDB says instead has no remedy in it.
+    std::fs::create_dir_all(dir)
+        .and_then(|()| tempfile::tempfile_in(dir))
+        .map_err(|e| unusable(dir, &e))?;
     let opened = DuckDbIndex::open(dvrgate_index_duckdb::Options {
         memory_limit_bytes: config.index.memory_limit.as_u64(),
         ..dvrgate_index_duckdb::Options::new(dir.join("index.duckdb"))
@@ -145,7 +148,8 @@ pub fn open_index(config: &Config) -> Result<DuckDbIndex> {
 
 fn unusable(dir: &Path, e: &std::io::Error) -> Error {
     let text = format!(
-        "data_dir {}: {e}; name a folder that this user may write, with space for footage.budget",
+        "data_dir {}: {e}; name a folder that the user of this program may write, with space for \
+         footage.budget",
         dir.display()
     );
     Error::invalid(text)
@@ -230,5 +234,37 @@ pub fn device_of(recording: &Recording) -> Option<&DeviceId> {
     match &recording.origin {
         Origin::Device { device, .. } => Some(device),
         Origin::Receiver { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_folder_that_cannot_be_written_is_named_with_the_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = |data_dir: &str| {
+            let text = format!(
+                "[gateway]\ndata_dir = {data_dir:?}\n[[user]]\nname = \"a\"\nlevel = \"user\"\n\
+                 password = \"b\"\n"
+            );
+            let secrets = config::Secrets::Needed;
+            let config = Config::parse(&text, "t.toml", dir.path(), &vendors::names(), secrets);
+            open_index(&config.unwrap()).map(drop).map_err(|e| e.to_string())
+        };
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        // Nobody, not even root, may make a file in /proc.
+        for unusable in ["/proc", "file", "file/below"] {
+            let said = open(unusable).unwrap_err();
+            assert!(said.starts_with("data_dir /") && said.contains("may write"), "{said}");
+        }
+        open("data").unwrap();
+        let left: Vec<_> = std::fs::read_dir(dir.path().join("data"))
+            .unwrap()
+            .flatten()
+            .map(|f| f.file_name())
+            .collect();
+        assert!(left.iter().all(|f| f.to_string_lossy().starts_with("index.duckdb")), "{left:?}");
     }
 }
