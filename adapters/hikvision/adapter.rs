@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 
 use crate::convert::{Numbering, track_id};
 use crate::policy::{DownloadPolicy, Policy};
+use crate::session::Session;
 use crate::wire::calendar::Days;
 use crate::wire::device_info::DeviceInfo;
 use crate::wire::download::DownloadMethod;
@@ -68,6 +69,7 @@ pub(crate) struct Hikvision {
     pub(crate) settings: DeviceSettings,
     pub(crate) mapping: Arc<Mapping>,
     pub(crate) policy: Policy,
+    pub(crate) session: Session,
     learnt: Mutex<Learnt>,
 }
 
@@ -129,10 +131,11 @@ const LIMITS: DeviceLimits =
     DeviceLimits { requests_per_second: 50.0, parallel_requests: 3, logins_before_lockout: 3 };
 
 impl Hikvision {
-    fn new(settings: DeviceSettings, mapping: Arc<Mapping>) -> Result<Self> {
+    pub(crate) fn new(settings: DeviceSettings, mapping: Arc<Mapping>) -> Result<Self> {
         let policy = Policy::new(&mapping)?;
         let learnt = Learnt { search: policy.search, ..Learnt::default() };
-        Ok(Self { settings, mapping, policy, learnt: Mutex::new(learnt) })
+        let (session, learnt) = (Session::default(), Mutex::new(learnt));
+        Ok(Self { settings, mapping, policy, session, learnt })
     }
 
     /// Reads or changes what was learnt. Never held over an await: the closure is synchronous.
@@ -148,7 +151,7 @@ impl Hikvision {
         request: HttpRequest,
         parse: fn(&Element) -> Result<T, WireError>,
     ) -> Result<Result<T, Failure>> {
-        let reply = cx.transports.http(cx, request).await?;
+        let reply = self.send(cx, request).await?;
         Ok(wire::read(&reply, parse))
     }
 
@@ -212,7 +215,7 @@ impl Hikvision {
         let generation = self.generation(cx).await?;
         let track = track_id(request.channel, StreamKind::Main);
         let ask = wire::control::request(generation, track, request.record);
-        let reply = cx.transports.http(cx, ask).await?;
+        let reply = self.send(cx, ask).await?;
         match Refusal::of(reply.status, Element::parse(&reply.body).ok().as_ref()) {
             Some(refusal) => Err(self.refused(&refusal)),
             None => Ok(ControlState { recording: request.record }),

@@ -41,7 +41,7 @@ impl Hikvision {
     /// One look at the clock, without a verdict.
     async fn look(&self, cx: &Cx) -> Result<ClockReading> {
         let g = self.generation(cx).await?;
-        let reply = cx.transports.http(cx, time::request(g)).await?;
+        let reply = self.send(cx, time::request(g)).await?;
         let answer = wire::read(&reply, time::parse).map_err(|f| self.failed(f))?;
         let (before, after) = (reply.sent, reply.answered);
         let clock = convert::clock(&answer).ok_or_else(|| {

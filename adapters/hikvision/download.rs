@@ -82,11 +82,11 @@ impl Hikvision {
 
     /// One request, and once more where the connection was dropped after the headers.
     async fn attempt(&self, cx: &Cx, request: HttpRequest) -> Result<Attempt> {
-        let answer = cx.transports.http_stream(cx, request.clone()).await?;
+        let answer = self.stream(cx, request.clone()).await?;
         match opening(answer).await? {
             Attempt::Dropped => {
                 tracing::debug!(device = %self.settings.id, "a download was dropped after its headers; asking again");
-                opening(cx.transports.http_stream(cx, request).await?).await
+                opening(self.stream(cx, request).await?).await
             }
             other => Ok(other),
         }

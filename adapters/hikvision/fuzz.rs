@@ -4,8 +4,8 @@
 use dvrgate_media::container::Demuxer;
 
 use crate::wire::alert_stream;
-use crate::wire::splitter::{Part, Splitter};
 use crate::wire::errors::{Refusal, UserCheck};
+use crate::wire::splitter::{Part, Splitter};
 use crate::wire::xml::Element;
 use crate::wire::{
     access, anonymous, calendar, channels, datetime, device_info, download, log_search, search,

@@ -18,6 +18,7 @@ mod log;
 mod paging;
 mod playback;
 mod policy;
+mod session;
 #[cfg(test)]
 mod tests;
 mod tokio;

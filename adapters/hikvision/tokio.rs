@@ -160,7 +160,7 @@ async fn connect(device: &Hikvision, cx: &Cx) -> Result<ByteStream> {
     let g = device.generation(cx).await?;
     let mut refused = None;
     for request in alert_stream::requests(g) {
-        let answer = cx.transports.http_stream(cx, request).await?;
+        let answer = device.stream(cx, request).await?;
         if answer.status.is_success() {
             return Ok(answer.body);
         }

@@ -77,8 +77,8 @@ mod tests {
 
     use super::*;
     use crate::wire::alert_stream::parse_part;
-    use crate::wire::splitter::Splitter;
     use crate::wire::channels::Input;
+    use crate::wire::splitter::Splitter;
     use crate::wire::{log_search, search, testing};
 
     fn mapping() -> Mapping {

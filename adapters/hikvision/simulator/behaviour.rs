@@ -66,6 +66,10 @@ choices! {
         DigestOrBasic,
         /// Basic alone.
         Basic,
+        /// By cookie alone, as browsers do; the recorder keeps the password's hash only.
+        Session,
+        /// The same where the recorder keeps the password.
+        SessionReversible,
     }
     /// What happens to Basic that nobody asked for.
     UnaskedBasic {

@@ -281,6 +281,28 @@ async fn a_wrong_password_locks_nobody_out() {
     }
 }
 
+/// Where a recorder takes neither digest nor Basic, a session is begun as browsers do it: one log-in
+/// for all requests, and one try with a wrong password.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_begun_where_nothing_else_is_taken() {
+    for auth in ["session", "session-reversible"] {
+        let bench = Bench::new(&format!("profile = \"nvr-5.0\"\nhttp_auth = {auth:?}\n")).await;
+        bench.segments_equal_truth(auth).await;
+        let units = bench.pictures_in(-3_000, -2_980).await;
+        assert!(units.seen > 200 && units.worst_us <= 1_300_000, "{auth}: {units:?}");
+        let counters = bench.simulator.counters.clone();
+        let log_ins = |what: &str| counters.read().requests_by_path.get(what).copied().unwrap_or(0);
+        assert_eq!(log_ins("POST /ISAPI/Security/sessionLogin"), 1, "{auth}");
+        let device = bench.connect("wrong", |m| m.to_owned());
+        a_wrong_password_is_not_tried_again(&device, || {
+            counters.read().log_ins_refused.try_into().unwrap()
+        })
+        .await;
+        assert_eq!(counters.read().lock_outs, 0);
+        bench.finish_bare(auth).await;
+    }
+}
+
 /// Requests for what is not there are answered without footage of something else.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gap_has_no_footage() {

@@ -16,6 +16,7 @@ pub(crate) mod download;
 pub(crate) mod errors;
 pub(crate) mod log_search;
 pub(crate) mod search;
+pub(crate) mod session;
 pub(crate) mod splitter;
 pub(crate) mod storage;
 pub(crate) mod streams;

@@ -103,7 +103,8 @@ pub const MAX_REPLY_BYTES: usize = 4 << 20;
 
 /// A whole answer. Every status but 401 arrives here: what 403 or 503 mean is the vendor's
 /// business. (401 after an authenticated request is [`dvrgate_model::ErrorKind::Unauthenticated`],
-/// and nothing more is sent to that recorder until its settings change.)
+/// and nothing more is sent to that recorder until its settings change. A 401 that offers no
+/// challenge, to a request that carried no credentials, arrives too: there the vendor logs in.)
 #[derive(Clone, Debug)]
 pub struct HttpReply {
     /// Status.

@@ -461,3 +461,18 @@ fn settings_that_cannot_work_are_refused() {
     }
     assert!(!format!("{:?}", client(1, "s3cret").0).contains("s3cret"));
 }
+
+/// A device that offers no log-in of HTTP's is left to the vendor: its 401 arrives, nothing is sent
+/// to it but what was asked, and nothing latches.
+#[::tokio::test]
+async fn a_refusal_that_asks_for_nothing_arrives() {
+    let (server, port) =
+        Server::start(Manners { offers: vec!["Bearer realm=\"r\""], ..Manners::default() }).await;
+    let (http, cx) = client(port, "right");
+    for n in 1..=3 {
+        let reply = http.http(&cx, HttpRequest::get("/")).await.unwrap();
+        assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(server.counts.requests.load(Ordering::Relaxed), n);
+    }
+    assert!(!http.logins().is_latched());
+}

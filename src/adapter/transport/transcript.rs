@@ -21,6 +21,8 @@ pub struct Exchange {
     method: Method,
     path: String,
     answer: Result<HttpReply>,
+    /// A 401 arrives instead of being the end.
+    unchallenged: bool,
 }
 
 impl Exchange {
@@ -35,12 +37,19 @@ impl Exchange {
         let (sent, answered) = (Utc::MIN, Utc::MIN);
         let answer =
             Ok(HttpReply { status, headers: HeaderMap::new(), body: body.into(), sent, answered });
-        Self { method, path: path.to_owned(), answer }
+        Self { method, path: path.to_owned(), answer, unchallenged: false }
     }
 
     /// No answer but an error of the transport.
     pub fn fails(method: Method, path: &str, kind: ErrorKind) -> Self {
-        Self { method, path: path.to_owned(), answer: Err(Error::new(kind, "scripted")) }
+        let answer = Err(Error::new(kind, "scripted"));
+        Self { method, path: path.to_owned(), answer, unchallenged: false }
+    }
+
+    /// A 401 that offers no challenge.
+    pub fn unchallenged(method: Method, path: &str, body: impl Into<Bytes>) -> Self {
+        let exchange = Self::status(method, path, StatusCode::UNAUTHORIZED, body);
+        Self { unchallenged: true, ..exchange }
     }
 
     /// With this header in the answer.
@@ -100,10 +109,11 @@ impl Transcript {
         if got != want {
             return Err(Error::internal(format!("the transcript has {want}, not {got}")));
         }
+        let unchallenged = expected.unchallenged;
         let reply = expected.answer?;
         let now = cx.clock.utc();
         let reply = HttpReply { sent: now, answered: now, ..reply };
-        if reply.status == StatusCode::UNAUTHORIZED {
+        if reply.status == StatusCode::UNAUTHORIZED && !unchallenged {
             return Err(self.logins.latch("the recorder refused the credentials"));
         }
         if reply.body.len() > max_reply_bytes {

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use crate::behaviour::{HttpAuth, UnaskedBasic};
 use crate::recorder::Recorder;
 
-/// Nonces that were issued and are still good.
+/// Nonces, session challenges and sessions that were issued and are still good.
 #[derive(Debug, Default)]
 pub(crate) struct Nonces(Mutex<VecDeque<String>>);
 
@@ -17,7 +17,7 @@ pub(crate) struct Nonces(Mutex<VecDeque<String>>);
 const MAX_NONCES: usize = 256;
 
 impl Nonces {
-    fn issue(&self) -> String {
+    pub(super) fn issue(&self) -> String {
         let nonce = hex::encode(rand::random::<[u8; 16]>());
         let mut known = self.0.lock();
         if known.len() == MAX_NONCES {
@@ -35,11 +35,33 @@ impl Nonces {
         }
         found.is_some()
     }
+
+    /// Spends one that was issued.
+    pub(super) fn spend(&self, nonce: &str) -> bool {
+        self.good(nonce, true)
+    }
+
+    /// Whether one that is still good fits.
+    pub(super) fn any(&self, fits: impl Fn(&str) -> bool) -> bool {
+        self.0.lock().iter().any(|n| fits(n))
+    }
+
+    fn knows_cookie(&self, header: &str) -> bool {
+        header
+            .split(';')
+            .filter_map(|pair| pair.trim().split_once('='))
+            .any(|(name, value)| name == super::session::COOKIE && self.good(value, false))
+    }
 }
 
 /// Lets a request pass, or gives what it gets instead.
 pub(crate) fn admit(recorder: &Recorder, nonces: &Nonces, request: &Request) -> Option<Outcome> {
     let behaviour = recorder.behaviour();
+    if matches!(behaviour.http_auth, HttpAuth::Session | HttpAuth::SessionReversible) {
+        let known = request.header("cookie").is_some_and(|c| nonces.knows_cookie(c));
+        let user = &recorder.device.username;
+        return (!known).then(|| refusal(recorder, nonces, request, user));
+    }
     let Some(credentials) = request.header("authorization").and_then(Credentials::parse) else {
         return Some(refusal(recorder, nonces, request, &recorder.device.username));
     };
@@ -114,6 +136,7 @@ fn refusal(recorder: &Recorder, nonces: &Nonces, request: &Request, user: &str) 
         }
         HttpAuth::DigestOrBasic => vec![md5, format!("Basic realm=\"{realm}\"")],
         HttpAuth::Basic => vec![format!("Basic realm=\"{realm}\"")],
+        HttpAuth::Session | HttpAuth::SessionReversible => Vec::new(),
     };
     for challenge in challenges {
         reply = reply.with("WWW-Authenticate", challenge);

@@ -7,6 +7,7 @@ mod download;
 mod identity;
 mod log;
 mod search;
+mod session;
 mod storage;
 
 use std::sync::Arc;
@@ -124,6 +125,9 @@ impl Isapi {
             return Outcome::Reply(self.unknown(&request));
         };
         let path = path.trim_end_matches('/').to_owned();
+        if let Some(outcome) = session::answer(recorder, &self.nonces, &path, &request) {
+            return outcome;
+        }
         let checks_user = path.ends_with("userCheck");
         if checks_user && request.header("authorization").is_none() {
             // Shows the standing without spending an attempt.

@@ -17,7 +17,8 @@ use crate::transport::tokio::within;
 const MAX_REFUSAL_BYTES: usize = 64 << 10;
 
 impl HyperTransports {
-    /// Sends with credentials as the recorder asks for them. What comes is never a 401.
+    /// Sends with credentials as the recorder asks for them. A 401 comes only to a request without
+    /// credentials, and only where it offers no way to log in that is known here.
     pub(super) async fn exchange(&self, cx: &Cx, request: &HttpRequest) -> Result<Exchange> {
         self.logins.check()?;
         let closed = |_| Error::internal("the transport is closed");
@@ -34,7 +35,7 @@ impl HyperTransports {
         if let Some(header) = header {
             let logged_in = header.is_some();
             let reply = self.send(cx, request, header).await?;
-            if reply.status != StatusCode::UNAUTHORIZED {
+            if reply.status != StatusCode::UNAUTHORIZED || !logged_in && asks_for_nothing(&reply) {
                 return Ok(reply);
             }
             let asked = self.refused(cx, reply).await?;
@@ -53,7 +54,11 @@ impl HyperTransports {
                 Ready::With(header) => Some(header),
                 Ready::No | Ready::Bare => None,
             };
+            let bare = header.is_none();
             let reply = self.send(cx, request, header).await?;
+            if bare && asks_for_nothing(&reply) {
+                return Ok(reply);
+            }
             if reply.status == StatusCode::UNAUTHORIZED {
                 return Err(self.logins.latch("the recorder refused the credentials"));
             }
@@ -64,7 +69,7 @@ impl HyperTransports {
             Some(challenge) => challenge,
             None => {
                 let reply = self.send(cx, request, None).await?;
-                if reply.status != StatusCode::UNAUTHORIZED {
+                if reply.status != StatusCode::UNAUTHORIZED || asks_for_nothing(&reply) {
                     self.session.learn(Known::Open);
                     return Ok(reply);
                 }
@@ -142,4 +147,9 @@ impl HyperTransports {
         self.logins.check()?;
         self.pool.ask(cx, message).await
     }
+}
+
+/// A 401 without a challenge that can be answered: the device logs in by other means, or not now.
+fn asks_for_nothing(reply: &Exchange) -> bool {
+    reply.status == StatusCode::UNAUTHORIZED && Challenge::from_headers(&reply.headers).is_err()
 }
