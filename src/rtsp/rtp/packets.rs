@@ -186,6 +186,43 @@ impl Packets {
         self.advance(bytes);
     }
 
+    /// Takes out the media that nobody has seen any of: for each target all packets from the next one
+    /// on that `begins` a unit. A unit that is partly written stays whole. Calls `gone` for each.
+    pub fn discard(
+        &mut self,
+        begins: impl Fn(&[u8]) -> bool,
+        mut gone: impl FnMut(Target, &[u8], usize),
+    ) {
+        let written = self.done + usize::from(self.partial > 0);
+        let mut from: Vec<Target> = Vec::new();
+        let mut dropped = 0;
+        let heads = &self.heads;
+        let mut index = 0;
+        self.entries.retain(|e| {
+            index += 1;
+            let head = match e.target {
+                Target::Rtp(_) => &heads[e.head.clone()],
+                Target::Interleaved(channel) if channel.is_multiple_of(2) => {
+                    &heads[e.head.clone()][INTERLEAVED_HEAD..]
+                }
+                _ => return true,
+            };
+            if index <= written {
+                return true;
+            }
+            if !from.contains(&e.target) {
+                if !begins(head) {
+                    return true;
+                }
+                from.push(e.target);
+            }
+            gone(e.target, head, e.body.len());
+            dropped += e.bytes();
+            false
+        });
+        self.pending_bytes = self.pending_bytes.saturating_sub(dropped);
+    }
+
     fn clear(&mut self) {
         self.heads.clear();
         self.entries.clear();
@@ -236,6 +273,45 @@ mod tests {
             p.push(*target, vec![0; len - 1].into(), |h| h.push(b'h'));
         }
         p
+    }
+
+    #[test]
+    fn what_is_discarded_begins_with_a_unit_and_nothing_else_goes() {
+        let begins = |head: &[u8]| head[0] == b'A';
+        for written in 0..100 {
+            let mut p = Packets::default();
+            for (channel, head) in [(0, "A1"), (0, "a2"), (2, "A3"), (0, "A4"), (1, "r"), (0, "a5")]
+            {
+                p.push(Target::Interleaved(channel), Bytes::from_static(b"."), |h| {
+                    h.extend_from_slice(head.as_bytes());
+                });
+            }
+            p.push_response(Bytes::from_static(b"RTSP"));
+            let total = p.pending_bytes();
+            let whole = wire(&p);
+            if written > total {
+                break;
+            }
+            p.advance(written);
+            let mut gone = Vec::new();
+            p.discard(begins, |_, head, _| gone.push(String::from_utf8_lossy(head).into_owned()));
+            let rest = wire(&p);
+            assert_eq!(rest.len(), p.pending_bytes(), "{written}");
+            let text = String::from_utf8_lossy(&[&whole[..written], &rest].concat()).into_owned();
+            // Nothing of A1: all but reports goes. Something: its second packet stays.
+            for (a, b) in [("A1", "a2"), ("A4", "a5")] {
+                assert_eq!(text.contains(a), text.contains(b), "{written}: {text}");
+            }
+            assert!(text.contains('r') && text.ends_with("RTSP"), "{written}: {text}");
+            let all = ["A1", "a2", "A3", "A4", "a5"];
+            assert!(all.iter().all(|p| text.contains(p) != gone.iter().any(|g| g == p)), "{text}");
+        }
+    }
+
+    fn wire(p: &Packets) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); 32];
+        let n = p.slices(&mut slices);
+        slices[..n].iter().flat_map(|s| s.iter().copied()).collect()
     }
 
     #[test]

@@ -161,6 +161,9 @@ impl Connection {
             return Err(Status::ONLY_AGGREGATE.into());
         }
         let response = self.response(request, Status::OK);
+        if let Some(session) = &mut self.session {
+            session.take_back(&mut self.out, &mut self.datagrams);
+        }
         self.end_session();
         self.out.push_response(response.to_bytes());
         Ok(())

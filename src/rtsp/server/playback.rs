@@ -20,6 +20,8 @@ pub(super) struct PlayWaiting {
     pub options: PlayOptions,
     /// It waited for the one before it and was answered then; and where it is to pause.
     pub queued: Option<Option<Utc>>,
+    /// What of the playback before was not sent is not wanted any more.
+    pub replaces: bool,
 }
 
 /// The headers of a PLAY.
@@ -120,12 +122,20 @@ impl Connection {
             discontinuity: headers.immediate || session.sent,
         };
         let options = headers.options;
-        self.waiting = Some(Waiting::Play(Box::new(PlayWaiting { request, options, queued })));
+        // Without a Range it goes on behind that.
+        let under_way = session.play.as_ref().is_some_and(|p| !p.ended);
+        let replaces =
+            queued.is_none() && headers.range.is_some() && (headers.immediate || under_way);
+        let waiting = PlayWaiting { request, options, queued, replaces };
+        self.waiting = Some(Waiting::Play(Box::new(waiting)));
         self.wants.push_back(Want::Play(play));
     }
 
     pub(super) fn started(&mut self, waiting: PlayWaiting, playing: &Playing, now: Now) {
         let Some(session) = &mut self.session else { return };
+        if waiting.replaces {
+            session.take_back(&mut self.out, &mut self.datagrams);
+        }
         for stream in &mut session.streams {
             stream.packetizer.restart();
             stream.report_at = None;

@@ -8,7 +8,9 @@ use super::session::Session;
 use super::{Now, TICK};
 use crate::headers::{Lower, RateControl};
 use crate::rtp::packetize::AccessUnit;
-use crate::rtp::{Packets, SenderReport, Target, write_goodbye, write_sender_report};
+use crate::rtp::{
+    Packet, Packets, REPLAY_PROFILE, SenderReport, Target, write_goodbye, write_sender_report,
+};
 
 /// Playback that is later than this does not catch up.
 const MAX_LATE: Duration = Duration::from_secs(1);
@@ -74,6 +76,25 @@ impl Session {
             };
             let target: Target = stream.rtcp;
             out.push(target, Default::default(), |head| write_sender_report(head, &report, cname));
+        }
+    }
+
+    /// Takes back the media that nobody has seen any of (R8.10-1). What was numbered and not sent is
+    /// numbered anew, so there is no hole (R8.6-7).
+    pub(super) fn take_back(&mut self, tcp: &mut Packets, udp: &mut Packets) {
+        let begins = |head: &[u8]| {
+            let extension = Packet::parse(head).ok().and_then(|p| p.extension);
+            extension.is_some_and(|(profile, _)| profile == REPLAY_PROFILE)
+        };
+        let (streams, mut seen) = (&mut self.streams, Vec::new());
+        for out in [tcp, udp] {
+            out.discard(begins, |target, head, body| {
+                let stream = streams.iter_mut().find(|s| s.rtp == target);
+                let (Some(stream), Ok(packet)) = (stream, Packet::parse(head)) else { return };
+                let first = (!seen.contains(&target)).then_some(packet.header.sequence);
+                seen.extend(first.map(|_| target));
+                stream.packetizer.take_back(first, packet.payload.len() + body);
+            });
         }
     }
 

@@ -66,6 +66,14 @@ impl Packetizer {
         (self.packets, self.bytes)
     }
 
+    /// Takes a packet back that was not sent; packets are taken back from the earliest on. The number
+    /// of the first is that of the next packet again.
+    pub fn take_back(&mut self, first: Option<u16>, payload_bytes: usize) {
+        self.sequence = first.unwrap_or(self.sequence);
+        self.packets = self.packets.wrapping_sub(1);
+        self.bytes = self.bytes.wrapping_sub(payload_bytes as u32);
+    }
+
     /// Forgets which parameter sets the receiver has: the next clean unit brings them again.
     pub fn restart(&mut self) {
         self.sent_sets.clear();

@@ -334,6 +334,37 @@ fn behind_the_answer_to_a_seek_everything_is_new() {
     assert_eq!(frames[turn].0, 10_000);
 }
 
+/// R8.10-1, R8.6-7: who reads slowly waits for what the network has already, not for what the server
+/// holds; no packet number is left out, and every unit that was begun is whole.
+#[test]
+fn a_seek_overtakes_what_was_not_sent() {
+    let slow = Link { delay: Duration::from_millis(20), bytes_per_ms: 20, loss_percent: 0 };
+    for fields in ["Immediate: yes\n", ""] {
+        let (mut world, session) = World::ready(slow, TCP);
+        world.play(&session, 2, "Rate-Control: no\n");
+        world.pass(Duration::from_secs(5));
+        assert!(world.connection.out().pending_bytes() > 200 * 1024);
+        let range = ClockRange { start: Some(frame_at(10_000)), end: None };
+        world.play(&session, 3, &format!("Rate-Control: no\n{fields}Range: {range}\n"));
+        let begun = world.now.instant;
+        let arrived = |world: &World| world.frames().iter().any(|f| f.1 == 3);
+        while !arrived(&world) {
+            world.pass(Duration::from_millis(50));
+        }
+        let took = world.now.instant.duration_since(begun);
+        // What a socket holds and the unit that was begun, at twenty bytes a millisecond.
+        let most = Duration::from_millis((SOCKET_BYTES as u64 + 8_000) / 20 + 100);
+        assert!(took <= most, "{fields} {took:?}");
+        let frames = world.frames();
+        assert_eq!(frames.iter().find(|f| f.1 == 3), Some(&(10_000, 3)));
+        assert!(frames.iter().filter(|f| f.1 == 2).enumerate().all(|(i, f)| f.0 == i as i64));
+        let packets = packets(&world.wire);
+        for pair in packets.windows(2).filter(|p| extension(&p[1]).is_some()) {
+            assert!(pair[0].0.header.marker, "{:?} before {:?}", pair[0].0, pair[1].0);
+        }
+    }
+}
+
 /// R8.11-1, R8.11-2, R8.1-4: with rate control reports tell the wall clock beside the stream's time;
 /// without there are none, so none has a time other than zero. A goodbye ends either.
 #[test]
