@@ -1,9 +1,13 @@
 //! A bounded XML reader for what these recorders call XML.
 //!
 //! Namespaces are mixed within one document and mean nothing, names differ in case between
-//! firmware, elements repeat with different meaning, channel names hold a bare `&`. So a document
-//! becomes a small tree that is searched by local name, ignoring case.
+//! firmware, elements repeat with different meaning, channel names hold a bare `&`, control
+//! characters, or Chinese in an encoding that is not the declared one. So a document becomes a small
+//! tree that is searched by local name, ignoring case.
 
+use std::borrow::Cow;
+
+use encoding_rs::{Encoding, GB18030, UTF_8};
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
@@ -32,7 +36,7 @@ impl Element {
         if is_web_page(document) {
             return Err(WireError::WebPage);
         }
-        let text = String::from_utf8_lossy(document);
+        let text = decoded(document);
         let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}'));
         let config = reader.config_mut();
         config.allow_dangling_amp = true;
@@ -167,11 +171,44 @@ fn append(
     syntax: &impl Fn(String) -> WireError,
 ) -> Result<(), WireError> {
     match open.last_mut() {
-        Some(e) => e.text.push_str(text),
+        Some(e) => e.text.extend(text.chars().filter(|c| is_xml_char(*c))),
         None if text.trim().is_empty() => {}
         None => return Err(syntax("text outside the root element".to_owned())),
     }
     Ok(())
+}
+
+/// UTF-8 where the bytes are; else what the declaration names, else the encoding of Chinese firmware.
+/// What fits none is read as UTF-8 with replacements.
+fn decoded(document: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(document) {
+        return Cow::Borrowed(text);
+    }
+    let declared = declared_encoding(document).filter(|e| *e != UTF_8);
+    [declared, Some(GB18030)]
+        .into_iter()
+        .flatten()
+        .find_map(|e| e.decode_without_bom_handling_and_without_replacement(document))
+        .unwrap_or_else(|| String::from_utf8_lossy(document))
+}
+
+/// The encoding that `<?xml … encoding="…"?>` names.
+fn declared_encoding(document: &[u8]) -> Option<&'static Encoding> {
+    let end = memchr::memmem::find(document, b"?>")?.min(MAX_DECLARATION_BYTES);
+    let declaration = document.get(..end)?;
+    let at = memchr::memmem::find(declaration, b"encoding")? + b"encoding".len();
+    let value = declaration.get(at..)?.trim_ascii_start().strip_prefix(b"=")?.trim_ascii_start();
+    let (quote, rest) = value.split_first()?;
+    let length = rest.iter().position(|b| b == quote)?;
+    Encoding::for_label(rest.get(..length)?)
+}
+
+/// A longer one is none.
+const MAX_DECLARATION_BYTES: usize = 256;
+
+/// Whether a character may stand in XML: those of names and texts go into documents of ours.
+fn is_xml_char(c: char) -> bool {
+    !c.is_control() || matches!(c, '\t' | '\n' | '\r')
 }
 
 /// The log-in page that these recorders give, with status 200, for paths and ports they do not
@@ -204,6 +241,26 @@ mod tests {
         assert_eq!(e.text_at(&["item", "name"]), Some("Tom & Jerry & co A&unknown;"));
         assert_eq!(e.children[2].string_at(&["name"]), "b");
         assert_eq!(e.children[1].text_at(&["name"]), None);
+    }
+
+    #[test]
+    fn names_in_other_encodings_and_with_control_characters() {
+        let name = |document: &[u8]| Element::parse(document).unwrap().string_at(&["name"]);
+        let gate = "\u{5927}\u{95e8}";
+        let gbk = b"\xb4\xf3\xc3\xc5";
+        for declaration in
+            ["", "<?xml version=\"1.0\" encoding=\"UTF-8\"?>", "<?xml encoding='GB2312' ?>"]
+        {
+            let open = format!("{declaration}<a><name>");
+            let document = [open.as_bytes(), gbk, b" 1</name></a>"].concat();
+            assert_eq!(name(&document), format!("{gate} 1"), "{declaration}");
+            let document = format!("{declaration}<a><name>{gate}</name></a>");
+            assert_eq!(name(document.as_bytes()), gate, "{declaration}");
+        }
+        let latin = b"<?xml version='1.0' encoding='ISO-8859-1'?><a><name>Stra\xdfe</name></a>";
+        assert_eq!(name(latin), "Stra\u{df}e");
+        assert_eq!(name(b"<a><name>x\xff\xffy</name></a>"), "x\u{fffd}\u{fffd}y");
+        assert_eq!(name(b"<a><name>\x01Gate&#2;\x1f 1\x7f\t2</name></a>"), "Gate 1\t2");
     }
 
     #[test]
