@@ -7,6 +7,7 @@
 mod catalog;
 pub mod contract;
 mod control;
+pub mod encodings;
 mod memory;
 mod net;
 mod query;

@@ -117,10 +117,12 @@ impl SegmentId {
         Self(fnv64(&[track.as_str().as_bytes(), source_start.as_bytes(), key]))
     }
 
-    /// The segment of another track that is recorded whenever this one is.
+    /// The name that a segment of track `from` has as a segment of track `to`. It does not matter
+    /// over which tracks one goes from the first to the last.
     #[must_use]
-    pub fn beside(self, track: &TrackToken) -> Self {
-        Self(fnv64(&[track.as_str().as_bytes(), b"beside", &self.0.to_be_bytes()]))
+    pub fn moved(self, from: &TrackToken, to: &TrackToken) -> Self {
+        let of = |track: &TrackToken| fnv64(&[track.as_str().as_bytes()]);
+        Self(self.0 ^ of(from) ^ of(to))
     }
 }
 
@@ -163,5 +165,14 @@ mod tests {
         let t = TrackToken::from("t");
         assert_ne!(SegmentId::derive(&t, "ab", b"c"), SegmentId::derive(&t, "a", b"bc"));
         assert_eq!(SegmentId::derive(&t, "a", b""), SegmentId::derive(&t, "a", b""));
+    }
+
+    #[test]
+    fn segments_move_between_tracks_and_back() {
+        let [a, b, c] = ["a", "b", "c"].map(TrackToken::from);
+        let id = SegmentId::derive(&a, "x", b"y");
+        assert_eq!(id.moved(&a, &b).moved(&b, &c), id.moved(&a, &c));
+        assert_eq!(id.moved(&a, &b).moved(&b, &a), id);
+        assert_ne!(id.moved(&a, &b), id);
     }
 }

@@ -9,8 +9,6 @@ use dvrgate_model::{
     RecordingToken, SourceInformation, StreamKind, Track, TrackKind, TrackToken,
 };
 
-use crate::merge::Lane;
-
 /// The row of a recorder; what the index already knows of its clock and syncs stays.
 pub fn device(
     device: &Device,
@@ -51,6 +49,7 @@ pub fn recording(
     let events = CodecParams::new(Codec::Metadata);
     let known = old_tracks.iter().find(|t| t.kind == TrackKind::Metadata);
     tracks.push(track(&token, TrackKind::Metadata, Some(&events), known));
+    // Tracks of other encodings.
     tracks.extend(
         old_tracks
             .iter()
@@ -73,22 +72,6 @@ pub fn recording(
             None => old.map(|o| o.status).unwrap_or_default(),
         },
         token,
-    }
-}
-
-/// The lanes of a recording: what sync lists for it. With `events` its metadata track is recorded
-/// whenever its video is.
-pub fn lane(channel: &Channel, stream: StreamKind, recording: &Recording, events: bool) -> Lane {
-    let is_metadata = |t: &&Track| t.kind == TrackKind::Metadata;
-    let metadata = recording.tracks.iter().find(is_metadata).filter(|_| events);
-    let mut tracks: Vec<_> = recording.tracks.iter().filter(|t| !is_metadata(t)).collect();
-    tracks.sort_by_key(|t| t.kind);
-    Lane {
-        channel: channel.id,
-        stream,
-        recording: recording.token.clone(),
-        tracks: tracks.into_iter().chain(metadata).map(|t| t.token.clone()).collect(),
-        metadata: metadata.map(|t| t.token.clone()),
     }
 }
 
@@ -119,6 +102,11 @@ fn track(
         params,
         data: None,
     }
+}
+
+/// A track of pictures as the recorder describes them.
+pub fn picture(recording: &RecordingToken, said: CodecParams) -> Track {
+    track(recording, TrackKind::Video, Some(&said), None)
 }
 
 fn source(device: &Device, identity: &Identity, channel: &Channel) -> SourceInformation {

@@ -43,10 +43,10 @@ pub fn neighbourhood(touched: UtcRange) -> UtcRange {
 
 /// Brings the events inside `touched` up to date. `segments` are all that lie in its
 /// neighbourhood, as they will be; `events` are the history events of `touched` as they are.
-/// `recording_follows` is the track whose data means that the recording records.
+/// `recording_follows` are the tracks whose data means that the recording records: the pictures.
 pub fn update(
     recording: &RecordingToken,
-    recording_follows: &TrackToken,
+    recording_follows: &[TrackToken],
     touched: UtcRange,
     segments: &[Segment],
     events: &[RecordingEvent],
@@ -56,21 +56,19 @@ pub fn update(
     for s in segments.iter().filter(|s| s.state != SegmentState::Gone && !s.range().is_empty()) {
         by_track.entry(&s.track).or_default().push(s);
     }
-    for (track, mut segments) in by_track {
+    let mut want = |mut segments: Vec<&Segment>, event: &dyn Fn(Stamp, bool) -> RecordingEvent| {
         segments.sort_by_key(|s| (s.start.utc, s.id));
         for (stamp, source, present) in edges(&segments) {
-            if stamp.utc < touched.start() || touched.end() < stamp.utc {
-                continue;
+            if touched.start() <= stamp.utc && stamp.utc <= touched.end() {
+                let event = RecordingEvent { source: Some(source), ..event(stamp, present) };
+                wanted.insert(event.id, event);
             }
-            let of_track = track_event(recording, track, stamp, present);
-            let of_track = RecordingEvent { source: Some(source.clone()), ..of_track };
-            if track == recording_follows {
-                let of_recording = recording_event(recording, stamp, present);
-                let of_recording = RecordingEvent { source: Some(source), ..of_recording };
-                wanted.insert(of_recording.id, of_recording);
-            }
-            wanted.insert(of_track.id, of_track);
         }
+    };
+    let pictures = recording_follows.iter().filter_map(|t| by_track.get(t)).flatten().copied();
+    want(pictures.collect(), &|at, present| recording_event(recording, at, present));
+    for (track, segments) in by_track {
+        want(segments, &|at, present| track_event(recording, track, at, present));
     }
     let mut history = History::default();
     for old in events.iter().filter(|e| is_history(e) && e.recording == *recording) {

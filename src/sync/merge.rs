@@ -6,10 +6,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use dvrgate_adapter::{Mapping, SourceSegment};
-use dvrgate_index::{Change, same_but_seen};
+use dvrgate_index::encodings::{self, Encodings};
+use dvrgate_index::{Change, Snapshot, same_but_seen};
 use dvrgate_model::{
-    ChannelId, ClockMap, RecordingToken, Segment, SegmentId, SegmentState, SourceTime, Stamp,
-    StreamKind, SyncRunId, TrackToken, Utc, UtcRange,
+    ChannelId, ClockMap, Codec, Recording, RecordingToken, Result, Segment, SegmentId,
+    SegmentState, SourceTime, Stamp, StreamKind, SyncRunId, Track, TrackKind, TrackToken, Utc,
+    UtcRange,
 };
 
 use crate::order::place;
@@ -23,18 +25,69 @@ pub struct Lane {
     pub stream: StreamKind,
     /// The recording.
     pub recording: RecordingToken,
-    /// Tracks that every segment has data for; video is first.
+    /// Tracks that segments have data for; video is first.
     pub tracks: Vec<TrackToken>,
-    /// Which of them is the metadata track: recorded whenever video is, since the recorder tells
-    /// events.
+    /// Those of the pictures, with their encodings: one of them takes a segment.
+    pub pictures: Vec<(TrackToken, Option<Codec>)>,
+    /// Which encoding is believed when.
+    pub encodings: Encodings,
+    /// The metadata track: recorded whenever video is, since the recorder tells events.
     pub metadata: Option<TrackToken>,
 }
 
 impl Lane {
-    /// Name of the segment of a track that stands for a listed item.
+    /// With `events` the metadata track of the recording is recorded whenever its video is. Which
+    /// track takes what is not said yet (see [`Lane::refreshed`]).
+    pub fn new(
+        channel: ChannelId,
+        stream: StreamKind,
+        recording: &Recording,
+        events: bool,
+    ) -> Self {
+        let metadata = recording.tracks.iter().find(|t| t.kind == TrackKind::Metadata);
+        Self {
+            channel,
+            stream,
+            recording: recording.token.clone(),
+            tracks: Vec::new(),
+            pictures: Vec::new(),
+            encodings: Encodings::default(),
+            metadata: metadata.filter(|_| events).map(|t| t.token.clone()),
+        }
+    }
+
+    /// The lane with what is known now of the recording.
+    pub fn refreshed(&self, snapshot: &dyn Snapshot, recording: &Recording) -> Result<Self> {
+        let token = |t: &Track| t.token.clone();
+        let is = |kind| move |t: &&Track| t.kind == kind;
+        let pictures: Vec<_> =
+            encodings::video_tracks(recording).map(|t| (token(t), t.codec)).collect();
+        let sound = recording.tracks.iter().filter(is(TrackKind::Audio)).map(token);
+        let tracks = pictures.iter().map(|(t, _)| t.clone()).chain(sound);
+        Ok(Self {
+            tracks: tracks.chain(self.metadata.clone()).collect(),
+            pictures,
+            encodings: Encodings::of(snapshot, recording)?,
+            ..self.clone()
+        })
+    }
+
+    /// Whether what was recorded then belongs to the track.
+    fn takes(&self, track: &TrackToken, at: Utc) -> bool {
+        let believed = self.encodings.at(at);
+        let of =
+            |(_, codec): &&(TrackToken, Option<Codec>)| believed.is_some() && *codec == believed;
+        let taker = self.pictures.iter().find(of).or(self.pictures.first());
+        taker.is_none_or(|(t, _)| t == track) || !self.pictures.iter().any(|(t, _)| t == track)
+    }
+
+    /// Name of the segment of a track that stands for a listed item. The sound has names of its own;
+    /// those of further tracks of pictures and of metadata follow from that of the first.
     fn segment_id(&self, track: &TrackToken, item: &SourceSegment) -> SegmentId {
-        match self.tracks.first().filter(|_| self.metadata.as_ref() == Some(track)) {
-            Some(video) => SegmentId::derive(video, &item.start.raw, &item.key).beside(track),
+        let follows = self.metadata.as_ref() == Some(track)
+            || self.pictures.iter().skip(1).any(|(t, _)| t == track);
+        match self.tracks.first().filter(|_| follows) {
+            Some(first) => SegmentId::derive(first, &item.start.raw, &item.key).moved(first, track),
             None => SegmentId::derive(track, &item.start.raw, &item.key),
         }
     }
@@ -92,7 +145,8 @@ pub fn merge(window: &Window<'_>, known: &[Segment]) -> Merged {
         if !item.code.is_empty() && !window.mapping.knows_reason(&item.code) {
             *merged.unknown_codes.entry(item.code.clone()).or_default() += 1;
         }
-        for track in &window.lane.tracks {
+        let tracks = window.lane.tracks.iter().filter(|t| window.lane.takes(t, start.utc));
+        for track in tracks {
             let id = window.lane.segment_id(track, item);
             let mut old = by_id.get(&(track, id)).copied();
             if old.is_none() && window.clips {

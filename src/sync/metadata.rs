@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use dvrgate_index::encodings::video_tracks;
 use dvrgate_index::{Change, Index, Snapshot, blocking};
 use dvrgate_model::{
     DeviceId, Direction, Recording, RecordingEvent, RecordingToken, Result, Segment, SyncRunId,
@@ -60,12 +61,13 @@ pub async fn complete(
     recording: &Recording,
 ) -> Result<Counts> {
     let mut counts = Counts::default();
-    let of = |kind| recording.tracks.iter().find(|t| t.kind == kind);
-    if let (Some(video), Some(metadata)) = (of(TrackKind::Video), of(TrackKind::Metadata)) {
+    let metadata = recording.tracks.iter().find(|t| t.kind == TrackKind::Metadata);
+    if let Some(metadata) = metadata {
+        let pictures: Vec<_> = video_tracks(recording).map(|t| t.token.clone()).collect();
         let mut after = None;
         loop {
             let select = dvrgate_index::SegmentSelect {
-                tracks: Some(vec![video.token.clone()]),
+                tracks: Some(pictures.clone()),
                 range: UtcRange::ALL,
                 states: None,
                 direction: Direction::Forward,
@@ -74,7 +76,7 @@ pub async fn complete(
             };
             let page = blocking(index.snapshot(), move |s| s.segments(&select)).await?;
             let beside = |s: Segment| Segment {
-                id: s.id.beside(&metadata.token),
+                id: s.id.moved(&s.track, &metadata.token),
                 track: metadata.token.clone(),
                 bytes: None,
                 ..s

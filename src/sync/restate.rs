@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use dvrgate_index::encodings::video_tracks;
 use dvrgate_index::{
     Batch, Change, EventCursor, EventSelect, Index, Scope, SegmentCursor, SegmentSelect, blocking,
 };
@@ -122,7 +123,7 @@ pub async fn history_of(
     touched: UtcRange,
     put: &HashMap<(TrackToken, dvrgate_model::SegmentId), &Segment>,
 ) -> Result<history::History> {
-    let Some(follows) = tracks.first().cloned() else { return Ok(history::History::default()) };
+    let follows: Vec<_> = video_tracks(recording).map(|t| t.token.clone()).collect();
     let near = history::neighbourhood(touched);
     let of_tracks = tracks.clone();
     let mut segments =

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use dvrgate_index::encodings;
 use dvrgate_media::container::{Demuxed, Unit};
 use dvrgate_model::{
     ByteOrigin, Civil, CodecParams, Convention, Frame, FrameKind, Recording, TrackKind, TrackToken,
@@ -58,6 +59,7 @@ pub(crate) struct Assembler {
     out: VecDeque<Gop>,
     damage: u64,
     dropped: u64,
+    seen: bool,
 }
 
 /// One kind of track.
@@ -105,7 +107,14 @@ impl Assembler {
             out: VecDeque::new(),
             damage: 0,
             dropped: 0,
+            seen: false,
         }
+    }
+
+    /// Pictures of the recording were seen before: those of another encoding than its tracks have
+    /// get a track of their own (R5.1-3).
+    pub(crate) fn seen(self, seen: bool) -> Self {
+        Self { seen, ..self }
     }
 
     /// Takes the next item.
@@ -278,10 +287,13 @@ impl Assembler {
         });
     }
 
-    /// The track of that kind and encoding; one whose encoding is not known yet, or was listed
-    /// wrongly, takes it too.
+    /// The track of that kind and encoding. Sound whose encoding is not known yet, or was listed
+    /// wrongly, goes into the track that there is.
     fn track_for(&self, params: &CodecParams) -> Option<TrackToken> {
         let kind = params.codec.track_kind();
+        if kind == TrackKind::Video {
+            return Some(encodings::track_for(&self.recording, params.codec, self.seen));
+        }
         let of_kind = || self.recording.tracks.iter().filter(move |t| t.kind == kind);
         of_kind()
             .find(|t| t.codec == Some(params.codec))

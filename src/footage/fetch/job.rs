@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use dvrgate_adapter::{Device, FootageRequest, SeekGrain};
-use dvrgate_index::SegmentSelect;
+use dvrgate_index::{SegmentSelect, encodings};
 use dvrgate_model::{
     ChannelId, ClockMap, Convention, Direction, Error, ErrorKind, Origin, Recording, Result,
-    Segment, SegmentState, SourceRange, StreamKind, Utc, UtcRange,
+    Segment, SegmentState, SourceRange, StreamKind, TrackKind, Utc, UtcRange,
 };
 
 use super::FetchShared;
@@ -76,9 +76,12 @@ impl Job {
     /// The segments of the stretch, those of the picture if it has any (sound is recorded in the
     /// same ones).
     async fn segments(&self, range: UtcRange) -> Result<Vec<Segment>> {
-        for track in &self.recording.tracks {
+        let pictures = encodings::video_tracks(&self.recording).map(|t| t.token.clone()).collect();
+        let sound = self.recording.tracks.iter().filter(|t| t.kind == TrackKind::Audio);
+        let sound = sound.map(|t| vec![t.token.clone()]);
+        for tracks in std::iter::once(pictures).chain(sound) {
             let select = SegmentSelect {
-                tracks: Some(vec![track.token.clone()]),
+                tracks: Some(tracks),
                 range,
                 states: None,
                 direction: Direction::Forward,

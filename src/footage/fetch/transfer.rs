@@ -5,10 +5,13 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use dvrgate_adapter::{ByteStream, FootageBody, FootageRequest, FormatHint, UnitStream};
+use dvrgate_index::{Batch, encodings};
 use dvrgate_media::container::ps::PsDemuxer;
 use dvrgate_media::container::ts::TsDemuxer;
 use dvrgate_media::container::{Demuxed, Demuxer};
-use dvrgate_model::{Convention, Error, ErrorKind, Result, Retry, Track, TrackKind, Utc, UtcRange};
+use dvrgate_model::{
+    Convention, Error, ErrorKind, FrameKind, Result, Retry, TrackToken, Utc, UtcRange,
+};
 use futures::StreamExt;
 use sha2::{Digest, Sha256};
 
@@ -82,9 +85,11 @@ impl Job {
                 bounds,
                 self.landmarks(window.start()).await,
                 &opened.what,
-            ),
+            )
+            .seen(encodings::is_seen(&*self.shared.index.snapshot(), &self.recording)?),
             hash: Sha256::new(),
             bytes: 0,
+            pictures_of: None,
         };
         let before = self.flight.newest(window);
         let pumped = match opened.body {
@@ -124,11 +129,12 @@ impl Job {
 
     /// What is stored of the picture around the beginning of a transfer.
     async fn landmarks(&self, start: Utc) -> Vec<Landmark> {
-        let is_video = |t: &&Track| t.kind == TrackKind::Video;
-        let Some(track) = self.recording.tracks.iter().find(is_video) else { return Vec::new() };
         let around =
             UtcRange::clamped(start.plus_us(-LANDMARKS_US.0), start.plus_us(LANDMARKS_US.1));
-        let stored = self.shared.store.cover(&track.token, around).unwrap_or_default().gops;
+        let mut stored: Vec<_> = encodings::video_tracks(&self.recording)
+            .flat_map(|t| self.shared.store.cover(&t.token, around).unwrap_or_default().gops)
+            .collect();
+        stored.sort_by_key(|(_, range)| range.start());
         let mut landmarks = Vec::new();
         for (key, range) in stored.into_iter().rev().take(MAX_LANDMARKS) {
             if let Ok(gop) = self.shared.store.gop(&key).await
@@ -138,6 +144,24 @@ impl Job {
             }
         }
         landmarks
+    }
+
+    /// Tells the index of which encoding pictures are. Where that is news their segment moves to the
+    /// track of it (R5.1-3).
+    async fn tell_encoding(&self, gop: &Gop) -> Result<()> {
+        let snapshot = self.shared.index.snapshot();
+        let Some(recording) = snapshot.recording(&self.recording.token)? else { return Ok(()) };
+        let Some(said) = gop.frames.first().map(|f| Arc::clone(&f.params)) else { return Ok(()) };
+        let stretch = gop.range;
+        let changes = dvrgate_index::blocking(snapshot, move |s| {
+            encodings::see(s, &recording, stretch, &said)
+        });
+        let changes = changes.await?;
+        if !changes.is_empty() {
+            let batch = Batch { changes, ..Batch::default() };
+            self.shared.index.apply(batch).await?;
+        }
+        Ok(())
     }
 
     async fn open(&self, request: &FootageRequest) -> Result<dvrgate_adapter::Footage> {
@@ -158,6 +182,8 @@ struct Landing<'a> {
     assembler: Assembler,
     hash: Sha256,
     bytes: u64,
+    /// The index was told that the pictures are of this track.
+    pictures_of: Option<TrackToken>,
 }
 
 impl Landing<'_> {
@@ -236,6 +262,13 @@ impl Landing<'_> {
     async fn land(&mut self) {
         while let Some(gop) = self.assembler.pull() {
             let gop: Arc<Gop> = Arc::new(gop);
+            let is_video = gop.frames.first().is_some_and(|f| f.kind == FrameKind::Key);
+            if is_video && self.pictures_of.as_ref() != Some(&gop.track) {
+                self.pictures_of = Some(gop.track.clone());
+                if let Err(e) = self.job.tell_encoding(&gop).await {
+                    tracing::warn!(error = %e, "the encoding of footage could not be noted");
+                }
+            }
             let stored = self.job.shared.store.put(Arc::clone(&gop), &self.transfer).await;
             if let Err(e) = &stored {
                 tracing::warn!(error = %e, "footage is played but not stored");

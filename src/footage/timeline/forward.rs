@@ -157,6 +157,21 @@ impl Forward {
         Ok(more)
     }
 
+    /// Footage of another track turned out to be of this one (R5.1-3).
+    pub(super) fn revive(&mut self, supply: &impl Supply) -> Result<()> {
+        let is_over = match self.end {
+            Some(End::Data) => true,
+            Some(End::Live) => self.newest.is_none(),
+            _ => false,
+        };
+        if is_over && supply.span(&self.track, self.search, Direction::Forward)?.is_some() {
+            self.end = None;
+            self.search = self.done;
+            self.retried = false;
+        }
+        Ok(())
+    }
+
     /// Takes one step to the next GOP, or learns that there is none.
     pub(super) async fn advance(&mut self, supply: &mut impl Supply) -> Result<()> {
         let Some(span) = supply.span(&self.track, self.search, Direction::Forward)? else {

@@ -166,6 +166,11 @@ impl<S: Supply> Walk<S> {
 
     /// One step; `false` when the walk is over.
     async fn step_forward(&mut self) -> Result<bool> {
+        if self.supply.has_news() {
+            for cursor in &mut self.forward {
+                cursor.revive(&self.supply)?;
+            }
+        }
         let mut first: Option<(Utc, usize)> = None;
         let (mut live, mut rest) = (false, false);
         for (i, cursor) in self.forward.iter().enumerate() {

@@ -312,6 +312,10 @@ impl Supply for Reader {
         })
     }
 
+    fn has_news(&self) -> bool {
+        self.changes.has_changed().unwrap_or_default()
+    }
+
     fn changed(&mut self) -> BoxFuture<'_, bool> {
         // A transfer that found nothing here may find something now.
         self.current = None;

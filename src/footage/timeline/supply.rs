@@ -25,6 +25,9 @@ pub(crate) trait Supply: Debug + Send {
     /// Whether more of the track is being recorded now.
     fn growing<'a>(&'a mut self, track: &'a TrackToken) -> BoxFuture<'a, Result<bool>>;
 
+    /// Whether the index changed since the last wait.
+    fn has_news(&self) -> bool;
+
     /// Waits until the index changes; `false` if it never will.
     fn changed(&mut self) -> BoxFuture<'_, bool>;
 }

@@ -88,6 +88,10 @@ impl Supply for Archive {
         std::future::ready(Ok(self.growing)).boxed()
     }
 
+    fn has_news(&self) -> bool {
+        false
+    }
+
     fn changed(&mut self) -> BoxFuture<'_, bool> {
         let next = self.later.lock().pop();
         if let Some(next) = &next {

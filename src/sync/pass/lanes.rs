@@ -13,7 +13,7 @@ use crate::history::affected;
 use crate::merge::{Lane, Window, merge};
 use crate::restate::{all_segments, history_of};
 use crate::windows::{Older, Plan, Watermark};
-use crate::{Stage, catalogue, history, listing, metadata};
+use crate::{Stage, history, listing, metadata};
 
 /// One listing and how far it has come.
 pub(super) struct Track {
@@ -64,7 +64,7 @@ impl Pass<'_> {
                 let plan = Plan::new(mark, self.cut(), self.syncer.clock.utc());
                 let events = metadata::known(&*snapshot, &self.device.id, &token)?;
                 let events = events != metadata::Known::No;
-                let lane = catalogue::lane(channel, *stream, &recording, events);
+                let lane = Lane::new(channel.id, *stream, &recording, events);
                 let (says, is_known) = (channel.recording, mark.is_some());
                 lanes.push(Track { lane, plan, says, is_known, failed: false });
             }
@@ -161,6 +161,12 @@ impl Pass<'_> {
         news_from: Option<Utc>,
     ) -> Result<Found> {
         let index = Arc::clone(&self.syncer.index);
+        // Footage that was fetched meanwhile may have shown another encoding.
+        let snapshot = index.snapshot();
+        let lane = &match snapshot.recording(&lane.recording)? {
+            Some(recording) => lane.refreshed(&*snapshot, &recording)?,
+            None => return Ok(Found { items: 0, growing: false }),
+        };
         let windows = map.source_windows(range, Convention::Listing);
         let (what, twice) = ((lane.channel, lane.stream), |c| doubled(map, c));
         let listed = listing::segments(self.device, &self.cx, what, &windows, twice).await?;

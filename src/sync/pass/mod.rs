@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dvrgate_adapter::{Cx, Device, Priority};
-use dvrgate_index::{Batch, Change, Scope};
+use dvrgate_index::{Batch, Change, Scope, blocking, encodings};
 use dvrgate_model::{
-    ChannelId, Civil, ClockEpoch, ClockMap, Convention, DeviceRecord, Error, ErrorKind, Hint,
-    Identity, Origin, Recording, RecordingToken, Result, SourceTime, StreamKind, SyncRunId, Utc,
-    UtcRange, ZoneClaim, ZoneTrust,
+    ChannelId, Civil, ClockEpoch, ClockMap, CodecParams, Convention, DeviceRecord, Error,
+    ErrorKind, Hint, Identity, Origin, Recording, RecordingToken, Result, SourceTime, StreamKind,
+    SyncRunId, Utc, UtcRange, ZoneClaim, ZoneTrust,
 };
 
+use crate::restate::rebuild_history;
 use crate::windows::Cut;
 use crate::{Counts, OnProgress, Progress, Report, Stage, Syncer, catalogue, listing, metadata};
 use lanes::Track;
@@ -126,6 +127,7 @@ impl<'a> Pass<'a> {
         let budget = if lanes.iter().all(Track::is_settled) { due.backfill } else { 0 };
         let read = self.old_log(log, &map, budget).await?;
         self.complete_metadata().await?;
+        self.rewrite_history().await?;
         self.report.complete = listed && read;
         self.tell(Stage::Done, None, lanes::fraction(&lanes));
         Ok(())
@@ -144,6 +146,18 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
+    /// History of recordings whose footage turned out to be of another encoding.
+    async fn rewrite_history(&mut self) -> Result<()> {
+        for recording in self.recordings()? {
+            let index = &self.syncer.index;
+            if encodings::is_history_stale(&*index.snapshot(), &recording)? {
+                self.report.counts += rebuild_history(index, self.run, &recording).await?;
+                self.apply(encodings::history_written(&recording).into_iter().collect()).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes how the pass ended.
     async fn note(&mut self, finished: Option<Utc>) -> Result<()> {
         let mut record = catalogue::device(self.device, None, self.record.as_ref());
@@ -157,8 +171,31 @@ impl<'a> Pass<'a> {
         let mut changes = vec![Change::Device(Box::new(record.clone()))];
         changes.extend(self.catalogue(&identity)?);
         self.apply(changes).await?;
-        self.record = Some(record);
+        let before = self.record.replace(record);
+        for (channel, video) in reconfigured(before.as_ref(), &identity) {
+            // Since the last look, nobody knows when.
+            let since = before.as_ref().and_then(|b| b.last_sync_at);
+            let since = since.unwrap_or_else(|| self.syncer.clock.utc());
+            self.open_track(channel, video, UtcRange::clamped(since, Utc::MAX)).await?;
+        }
         Ok(())
+    }
+
+    /// R5.1-3: a channel was set to another encoding; a track of it takes what is recorded since.
+    async fn open_track(
+        &mut self,
+        channel: ChannelId,
+        video: CodecParams,
+        since: UtcRange,
+    ) -> Result<()> {
+        let snapshot = self.syncer.index.snapshot();
+        let token = RecordingToken::derive(&self.device.id, channel, StreamKind::Main);
+        let Some(recording) = snapshot.recording(&token)? else { return Ok(()) };
+        tracing::info!(%recording.token, codec = video.codec.name(), "another encoding");
+        let said = catalogue::picture(&token, video);
+        let learnt = blocking(snapshot, move |s| encodings::learn(s, &recording, since, &said));
+        let changes = learnt.await?.changes;
+        self.apply(changes).await
     }
 
     /// Recordings that are new or differ.
@@ -262,6 +299,17 @@ impl<'a> Pass<'a> {
         let device = &self.device.id;
         (self.progress)(&Progress { device, stage, window, items: self.items, fraction });
     }
+}
+
+/// Channels whose main stream has another encoding than when the recorder was asked last.
+fn reconfigured(before: Option<&DeviceRecord>, now: &Identity) -> Vec<(ChannelId, CodecParams)> {
+    let channels = before.map(|b| b.identity.channels.as_slice()).unwrap_or_default();
+    let old = |id| channels.iter().find(|c| c.id == id)?.video.as_ref();
+    let changed = now.channels.iter().filter_map(|c| {
+        let video = c.video.as_ref()?;
+        old(c.id).is_some_and(|o| o.codec != video.codec).then(|| (c.id, video.clone()))
+    });
+    changed.collect()
 }
 
 /// Whether the recorder's clock shows that reading twice.

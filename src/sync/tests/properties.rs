@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use dvrgate_adapter::{Mapping, SourceSegment};
+use dvrgate_index::encodings::Encodings;
 use dvrgate_index::{Change, merged};
 use dvrgate_model::{
     ChannelId, Civil, ClockEpoch, ClockMap, EventId, Locator, RecordingEvent, Segment, SegmentId,
@@ -45,6 +46,8 @@ impl World {
             stream: StreamKind::Main,
             recording: "yard-1".into(),
             tracks: vec!["yard-1-video".into(), "yard-1-audio".into()],
+            pictures: vec![("yard-1-video".into(), None)],
+            encodings: Encodings::default(),
             metadata: None,
         };
         let right = ClockEpoch::assumed("yard".into(), ZoneRule::utc(), ZoneTrust::WallClock);
@@ -183,7 +186,7 @@ proptest! {
                 let inside = |e: &&RecordingEvent| touched.start() <= e.at.utc && e.at.utc <= touched.end();
                 let known: Vec<_> = events.values().filter(inside).cloned().collect();
                 let update = history::update(
-                    &world.lane.recording, &world.lane.tracks[0], touched, &segments, &known,
+                    &world.lane.recording, &world.lane.tracks[..1], touched, &segments, &known,
                 );
                 for change in update.changes {
                     match change {

@@ -66,6 +66,7 @@ pub struct Manners {
     pub reads_clock: bool,
     pub tells_zone: bool,
     pub watch: bool,
+    pub codec: Codec,
 }
 
 impl Default for Manners {
@@ -79,6 +80,7 @@ impl Default for Manners {
             reads_clock: true,
             tells_zone: true,
             watch: false,
+            codec: Codec::H264,
         }
     }
 }
@@ -199,7 +201,7 @@ impl Adapter for Recorder {
             streams: vec![StreamKind::Main],
             online: Some(c.online),
             recording: None,
-            video: Some(CodecParams::new(Codec::H264)),
+            video: Some(CodecParams::new(self.manners.lock().codec)),
             audio: c.tone.as_ref().map(|_| CodecParams::new(Codec::Pcmu)),
             retention: None,
         });

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use dvrgate_adapter::ListOrder;
 use dvrgate_adapter::SourceEvent;
-use dvrgate_index::Index;
+use dvrgate_index::{Index, encodings};
 use dvrgate_model::ports::Clock;
 use dvrgate_model::{
-    ChannelId, ClockEpochId, DeviceState, ErrorKind, EventOrigin, Items, SegmentState, SourceRange,
-    SourceTime, TrackToken, Utc, UtcRange, ZoneClaim, topics,
+    ChannelId, ClockEpochId, Codec, DeviceState, ErrorKind, EventOrigin, Items, RecordingEvent,
+    SegmentState, SourceRange, SourceTime, TrackToken, Utc, UtcRange, ZoneClaim, topics,
 };
 
 use super::recorder::{Bench, Manners, Recorder, civil, device, syncer};
@@ -338,6 +338,51 @@ async fn a_cap_inside_the_doubled_hour_is_honest() {
             assert!(apart <= 1_000_000 + s.start.uncertainty_us, "cap {cap}: {s:?}");
         }
     }
+}
+
+/// R4-1, R5.1-3, R6.17-1: a channel that is set to another encoding goes on in a track of its own;
+/// the recording goes on.
+#[tokio::test(start_paused = true)]
+async fn another_encoding_is_another_track() {
+    let bench = Bench::new(TWO_CHANNELS, NOW, Manners::default());
+    bench.sync().await.unwrap();
+    let changed = bench.recorder.clock.utc();
+    bench.recorder.manners.lock().codec = Codec::H265;
+    bench.recorder.clock.advance(Duration::from_secs(3600));
+    assert!(bench.sync().await.unwrap().complete);
+    let recording = bench.index.snapshot().recording(&"yard-1".into()).unwrap().unwrap();
+    let codecs: Vec<_> =
+        encodings::video_tracks(&recording).map(|t| (t.token.as_str(), t.codec.unwrap())).collect();
+    assert_eq!(codecs, [("yard-1-video", Codec::H264), ("yard-1-video-2", Codec::H265)]);
+    let (before, after) = (bench.spans("yard-1-video"), bench.spans("yard-1-video-2"));
+    let border = after[0].start();
+    assert_eq!((after.len(), before.last().unwrap().end()), (1, border));
+    assert!((0..=600_000_000).contains(&border.since_us(changed)), "a file is not split");
+    // Sound and metadata know nothing of it, and the recording never stopped.
+    let sound = bench.spans("yard-1-audio");
+    assert_eq!(sound.last().unwrap().end(), after[0].end());
+    let edges = |topic: &str, track: Option<&str>| -> Vec<(Utc, String)> {
+        let is = |e: &RecordingEvent| {
+            e.recording.as_str() == "yard-1"
+                && e.topic.as_str() == topic
+                && e.track.as_ref().map(|t| t.as_str()) == track
+        };
+        let events = bench.events().into_iter().filter(is);
+        events.map(|e| (e.at.utc, e.items.data[0].value.clone())).collect()
+    };
+    assert_eq!(edges(topics::RECORDING_STATE, None).len(), 2 * sound.len());
+    let of_second = edges(topics::TRACK_STATE, Some("yard-1-video-2"));
+    assert_eq!(of_second[0], (border, "true".to_owned()));
+    let again = bench.sync().await.unwrap();
+    assert_eq!((again.counts.segments_new, again.counts.segments_gone), (0, 0));
+
+    // And back: the first track is taken up again.
+    bench.recorder.manners.lock().codec = Codec::H264;
+    bench.recorder.clock.advance(Duration::from_secs(3600));
+    bench.sync().await.unwrap();
+    assert_eq!(bench.tracks(1).len(), 4);
+    assert_eq!(bench.spans("yard-1-video").len(), before.len() + 1);
+    assert_eq!(bench.spans("yard-1-video-2")[0].end(), bench.spans("yard-1-video")[2].start());
 }
 
 /// The clock is measured only later: all stamps are computed anew from the recorder's words.
