@@ -203,7 +203,7 @@ impl DigestGate {
 
         // The password first: whether a nonce is known must not be told to those who have none.
         let user = self.0.users.get(&credentials.username);
-        let password = user.map_or(NOBODYS_PASSWORD, |u| u.password.reveal());
+        let password = user.as_ref().map_or(NOBODYS_PASSWORD, |u| u.password.reveal());
         let expected = digest::response(algorithm, &credentials, method, password);
         let given = credentials.response.to_ascii_lowercase();
         let equal: bool = expected.as_bytes().ct_eq(given.as_bytes()).into();
@@ -211,7 +211,7 @@ impl DigestGate {
             return Err(Refusal::Wrong { user: credentials.username.into_owned() });
         };
         self.spend(&credentials.nonce, count, now)?;
-        Ok(user.into())
+        Ok((&*user).into())
     }
 
     fn algorithm(&self, credentials: &Credentials<'_>) -> Result<Algorithm, Refusal> {

@@ -108,7 +108,7 @@ impl TokenGate {
             read_created(created).ok_or(Refusal::Malformed("the creation time cannot be read"))?;
 
         let user = self.0.users.get(token.username);
-        let password = user.map_or("no user has it", |u| u.password.reveal());
+        let password = user.as_ref().map_or("no user has it", |u| u.password.reveal());
         let equal: bool = match token.password {
             TokenPassword::Digest(given) => {
                 let given = BASE64
@@ -133,7 +133,7 @@ impl TokenGate {
             return Err(Refusal::Wrong { user: token.username.to_owned() });
         };
         self.spend(&nonce, at, user.name.as_str(), now)?;
-        Ok(user.into())
+        Ok((&*user).into())
     }
 
     fn spend(&self, nonce: &[u8], at: Utc, user: &str, now: Utc) -> Result<(), Refusal> {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use dvrgate_model::{Error, Result};
+use parking_lot::RwLock;
 use zeroize::Zeroizing;
 
 /// What a user may do; the access classes of each operation are compared with it.
@@ -70,56 +71,87 @@ pub struct User {
     pub password: Secret,
 }
 
-/// All accounts. Cheap to clone.
+/// All accounts: the fixed ones of the configuration, and those that clients added. Cheap to clone;
+/// clones share what is added.
 #[derive(Clone, Debug)]
-pub struct Users(Arc<[User]>);
+pub struct Users(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    fixed: Vec<Arc<User>>,
+    added: RwLock<Vec<Arc<User>>>,
+}
 
 impl Users {
-    /// Refuses two users of one name, names and passwords out of bounds, and users of the anonymous level (ONVIF Core
-    /// 5.9.4.2 forbids them).
-    pub fn new(users: Vec<User>) -> Result<Self> {
-        for (i, user) in users.iter().enumerate() {
-            if user.name.is_empty() || user.name.len() > MAX_NAME_BYTES {
-                return Err(Error::invalid(format!(
-                    "a user's name must have 1 to {MAX_NAME_BYTES} bytes, not {}",
-                    user.name.len()
-                )));
-            }
-            if user.password.reveal().len() > MAX_PASSWORD_BYTES {
-                return Err(Error::invalid(format!(
-                    "the password of user {:?} is longer than {MAX_PASSWORD_BYTES} bytes",
-                    user.name
-                )));
-            }
-            if user.level == Level::Anonymous {
-                return Err(Error::invalid(format!("user {:?} cannot be anonymous", user.name)));
-            }
-            if users[..i].iter().any(|other| other.name == user.name) {
-                return Err(Error::invalid(format!("user {:?} is there twice", user.name)));
-            }
-        }
-        Ok(Self(users.into()))
+    /// Refuses two users of one name, names and passwords out of bounds, and users of the anonymous
+    /// level (ONVIF Core 5.9.4.2 forbids them).
+    pub fn new(fixed: Vec<User>) -> Result<Self> {
+        let fixed: Vec<Arc<User>> = fixed.into_iter().map(Arc::new).collect();
+        check(&[], &fixed)?;
+        Ok(Self(Arc::new(Inner { fixed, added: RwLock::default() })))
     }
 
     /// By name.
-    pub fn get(&self, name: &str) -> Option<&User> {
-        self.0.iter().find(|u| u.name == name)
+    pub fn get(&self, name: &str) -> Option<Arc<User>> {
+        let fixed = self.0.fixed.iter().find(|u| u.name == name).cloned();
+        fixed.or_else(|| self.0.added.read().iter().find(|u| u.name == name).cloned())
     }
 
-    /// In the order of the configuration.
-    pub fn iter(&self) -> impl Iterator<Item = &User> {
-        self.0.iter()
+    /// In the order of the configuration, then in that of their making.
+    pub fn list(&self) -> Vec<Arc<User>> {
+        self.0.fixed.iter().chain(&*self.0.added.read()).cloned().collect()
+    }
+
+    /// Those that clients added.
+    pub fn added(&self) -> Vec<Arc<User>> {
+        self.0.added.read().clone()
+    }
+
+    /// Whether the configuration has that user, so that no client may change it.
+    pub fn is_fixed(&self, name: &str) -> bool {
+        self.0.fixed.iter().any(|u| u.name == name)
+    }
+
+    /// Replaces those that clients added, under the same rules as [`Users::new`].
+    pub fn replace_added(&self, added: Vec<Arc<User>>) -> Result<()> {
+        check(&self.0.fixed, &added)?;
+        *self.0.added.write() = added;
+        Ok(())
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.0.fixed.len() + self.0.added.read().len()
     }
 
     /// Whether nobody can log in.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
+}
+
+fn check(before: &[Arc<User>], users: &[Arc<User>]) -> Result<()> {
+    for (i, user) in users.iter().enumerate() {
+        if user.name.is_empty() || user.name.len() > MAX_NAME_BYTES {
+            return Err(Error::invalid(format!(
+                "a user's name must have 1 to {MAX_NAME_BYTES} bytes, not {}",
+                user.name.len()
+            )));
+        }
+        if user.password.reveal().len() > MAX_PASSWORD_BYTES {
+            return Err(Error::invalid(format!(
+                "the password of user {:?} is longer than {MAX_PASSWORD_BYTES} bytes",
+                user.name
+            )));
+        }
+        if user.level == Level::Anonymous {
+            return Err(Error::invalid(format!("user {:?} cannot be anonymous", user.name)));
+        }
+        if before.iter().chain(&users[..i]).any(|other| other.name == user.name) {
+            return Err(Error::invalid(format!("user {:?} is there twice", user.name)));
+        }
+    }
+    Ok(())
 }
 
 /// Who a request comes from.
@@ -180,5 +212,22 @@ mod tests {
             assert!(Users::new(bad).is_err());
         }
         assert!(Users::new(vec![user("a", Level::User), user("A", Level::User)]).is_ok());
+    }
+
+    #[test]
+    fn what_is_added_is_seen_by_every_clone_and_never_hides_a_fixed_user() {
+        let users = Users::new(vec![user("admin", Level::Administrator)]).unwrap();
+        let gate = users.clone();
+        let one = Arc::new(user("guard", Level::Operator));
+        users.replace_added(vec![Arc::clone(&one)]).unwrap();
+        assert_eq!(gate.get("guard").unwrap().level, Level::Operator);
+        assert_eq!((gate.len(), gate.list()[1].name.as_str()), (2, "guard"));
+        assert!(users.is_fixed("admin") && !users.is_fixed("guard"));
+        for bad in [vec![one.clone(), one], vec![Arc::new(user("admin", Level::User))]] {
+            assert!(users.replace_added(bad).is_err());
+        }
+        assert_eq!(users.added().len(), 1, "a refused change changes nothing");
+        users.replace_added(Vec::new()).unwrap();
+        assert!(gate.get("guard").is_none());
     }
 }

@@ -6,6 +6,7 @@ use dvrgate_soap::{Call, Element, Fault, Field as _, Reply, Service, Simple as _
 
 use crate::faults;
 use crate::service::{Device, This, single};
+use crate::users::MAX_USERS;
 use crate::wire::{Category, GetCapabilities, GetServices, OnvifVersion};
 
 /// An answer that was built by hand and only has to be put into its element.
@@ -49,6 +50,10 @@ impl Device {
     pub(crate) async fn get_service_capabilities(self: This, call: Call) -> Reply {
         let flag = |value: bool| value.format();
         let door = call.host.door();
+        let max_users = match self.settings.accounts {
+            Some(_) => MAX_USERS,
+            None => door.users().len(),
+        };
         let hashes: Vec<_> = door.digest().algorithms().iter().rev().map(|a| a.name()).collect();
         let network = Element::new(ns::TDS, "Network")
             .with_attribute("IPFilter", "false")
@@ -76,7 +81,7 @@ impl Device {
             .with_attribute("HttpDigest", "true")
             .with_attribute("RELToken", "false")
             .with_attribute("JsonWebToken", "false")
-            .with_attribute("MaxUsers", door.users().len().to_string())
+            .with_attribute("MaxUsers", max_users.to_string())
             .with_attribute("MaxUserNameLength", MAX_NAME_BYTES.to_string())
             .with_attribute("MaxPasswordLength", MAX_PASSWORD_BYTES.to_string())
             .with_attribute("HashingAlgorithms", hashes.join(","));
@@ -93,7 +98,7 @@ impl Device {
             .with_attribute("StorageConfiguration", "false")
             .with_attribute("DiscoveryNotSupported", flag(!self.settings.discovery))
             .with_attribute("NetworkConfigNotSupported", "true")
-            .with_attribute("UserConfigNotSupported", "true");
+            .with_attribute("UserConfigNotSupported", flag(self.settings.accounts.is_none()));
         let own = Element::new(ns::TDS, "Capabilities").with(network).with(security).with(system);
         Ok(call.response().with(own))
     }

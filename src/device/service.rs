@@ -8,6 +8,7 @@ use dvrgate_soap::{Access, Call, DEVICE_SERVICE_PATH, Service, Version, ns};
 use crate::discovery::scope;
 use crate::machine::Machine;
 use crate::state::State;
+use crate::users::Accounts;
 
 /// What the device says about itself.
 #[derive(Clone, Debug)]
@@ -36,6 +37,8 @@ pub struct Settings {
     pub https_port: Option<u16>,
     /// Whether WS-Discovery runs; the capabilities say so.
     pub discovery: bool,
+    /// Where accounts that clients make are kept; without it they can make none.
+    pub accounts: Option<Arc<dyn Accounts>>,
 }
 
 impl Settings {
@@ -54,6 +57,7 @@ impl Settings {
             http_port: None,
             https_port: None,
             discovery: true,
+            accounts: None,
         }
     }
 
@@ -76,12 +80,13 @@ pub struct Device {
     pub(crate) settings: Settings,
     pub(crate) state: Arc<State>,
     pub(crate) machine: Arc<dyn Machine>,
+    pub(crate) changing_users: tokio::sync::Mutex<()>,
 }
 
 impl Device {
     /// A device over its state and its host.
     pub fn new(settings: Settings, state: Arc<State>, machine: Arc<dyn Machine>) -> Arc<Self> {
-        Arc::new(Self { settings, state, machine })
+        Arc::new(Self { settings, state, machine, changing_users: tokio::sync::Mutex::default() })
     }
 
     /// The service.
@@ -110,7 +115,10 @@ impl Device {
             .on("GetDiscoveryMode", ReadSystem, Self::get_discovery_mode)
             .typed("SetDiscoveryMode", WriteSystem, Self::set_discovery_mode)
             // Security
-            .on("GetUsers", ReadSystemSecret, Self::get_users)
+            .typed("GetUsers", ReadSystemSecret, Self::get_users)
+            .typed("CreateUsers", WriteSystem, Self::create_users)
+            .typed("DeleteUsers", WriteSystem, Self::delete_users)
+            .typed("SetUser", WriteSystem, Self::set_user)
             .on("GetEndpointReference", PreAuth, Self::get_endpoint_reference)
             .unsupported(UNSUPPORTED)
             .build()
@@ -173,9 +181,6 @@ const UNSUPPORTED: &[(&str, Access)] = {
         ("SetHashingAlgorithm", WriteSystem),
         ("GetAccessPolicy", ReadSystemSecret),
         ("SetAccessPolicy", WriteSystem),
-        ("CreateUsers", WriteSystem),
-        ("DeleteUsers", WriteSystem),
-        ("SetUser", WriteSystem),
         ("GetUserRoles", ReadSystem),
         ("SetUserRole", WriteSystem),
         ("DeleteUserRole", WriteSystem),

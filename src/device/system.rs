@@ -1,4 +1,4 @@
-//! Identity, time, scopes, discovery mode, and users (ONVIF Core 8.3 and 8.4).
+//! Identity, time, scopes and discovery mode (ONVIF Core 8.3).
 
 use dvrgate_model::{Civil, Utc};
 use dvrgate_soap::{Call, Element, Fault, Field as _, Reply, Simple as _, Value as _, ns};
@@ -6,7 +6,6 @@ use dvrgate_soap::{Call, Element, Fault, Field as _, Reply, Simple as _, Value a
 use crate::service::{Device, This, single};
 use crate::wire::{
     Discovery, DiscoveryMode, Done, Information, Scope, ScopeDefinition, ScopeItems, SetScopes,
-    User,
 };
 
 impl Device {
@@ -97,16 +96,6 @@ impl Device {
         }
         self.state.set_discoverable(request.mode == DiscoveryMode::Discoverable).await?;
         Ok(Done {})
-    }
-
-    /// RH5-6.
-    pub(crate) async fn get_users(self: This, call: Call) -> Reply {
-        let one = |u: &dvrgate_auth::User| User {
-            name: u.name.clone(),
-            level: u.level.name().to_owned(),
-        };
-        let users: Vec<User> = call.host.door().users().iter().map(one).collect();
-        Ok(users.put(call.response(), ns::TDS, "User"))
     }
 
     pub(crate) async fn get_endpoint_reference(self: This, call: Call) -> Reply {

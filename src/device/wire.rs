@@ -62,10 +62,21 @@ message! {
         port: u16 = "Port",
     }
 
-    /// tt:User, without the password, which nobody gets to see.
+    /// tt:User. The password is only ever read.
     pub(crate) struct User in ns::TT {
         name: String = "Username",
-        level: String = "UserLevel",
+        password: Option<String> = "Password",
+        level: UserLevel = "UserLevel",
+    }
+
+    /// tds:CreateUsers, tds:SetUser and tds:GetUsersResponse.
+    pub(crate) struct UserList in ns::TDS {
+        users: Vec<User> = "User",
+    }
+
+    /// tds:DeleteUsers.
+    pub(crate) struct UserNames in ns::TDS {
+        names: Vec<String> = "Username",
     }
 
     /// tt:Scope.
@@ -98,6 +109,18 @@ enumeration! {
         Media = "Media",
         /// PTZ service.
         Ptz = "PTZ",
+    }
+
+    /// tt:UserLevel.
+    pub(crate) enum UserLevel {
+        /// Everything.
+        Administrator = "Administrator",
+        /// Everything but the configuration of the system.
+        Operator = "Operator",
+        /// Looking only.
+        User = "User",
+        /// Nobody in particular; no account can have it.
+        Anonymous = "Anonymous",
     }
 
     /// tt:DiscoveryMode.

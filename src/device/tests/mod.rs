@@ -3,6 +3,7 @@
 mod discovery;
 mod operations;
 mod table;
+mod users;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -87,13 +88,21 @@ impl World {
     }
 
     async fn over(store: Arc<dyn ControlStore>, recorder: bool) -> Self {
-        let settings = Settings {
+        Self::with(store, recorder, |settings| settings).await
+    }
+
+    async fn with(
+        store: Arc<dyn ControlStore>,
+        recorder: bool,
+        change: impl FnOnce(Settings) -> Settings,
+    ) -> Self {
+        let settings = change(Settings {
             location: Some("site north".to_owned()),
             profiles: vec!["G".to_owned()],
             rtsp_port: 8554,
             https_port: Some(8443),
             ..Settings::named("Depot North")
-        };
+        });
         let state = State::open(store, settings.fixed_scopes(), settings.initial_scopes());
         let device = Device::new(settings, Arc::new(state.await.unwrap()), Arc::new(TwoPorts));
         let mut services = vec![device.service()];

@@ -78,7 +78,7 @@ async fn access_classes_follow_from_the_names_except_where_said() {
 
 #[tokio::test]
 async fn what_is_not_supported_says_so_and_nothing_else_does() {
-    let world = World::new().await;
+    let world = users::world().await.0;
     for name in ALL.split_whitespace() {
         let (status, body) = world.ask(Some("admin"), Element::new(ns::TDS, name.to_owned())).await;
         let supported = world
