@@ -52,6 +52,8 @@ pub struct Run {
 }
 
 const INTERLEAVED_HEAD: usize = 4;
+/// Written entries that are kept until all are written: fewer are not worth the moving.
+const KEPT: usize = 256;
 
 impl Entry {
     fn bytes(&self) -> usize {
@@ -65,6 +67,8 @@ impl Packets {
     pub fn push(&mut self, target: Target, body: Bytes, head: impl FnOnce(&mut Vec<u8>)) {
         if self.is_empty() {
             self.clear();
+        } else if self.done >= KEPT && self.done >= self.entries.len() / 2 {
+            self.forget_done();
         }
         let start = self.heads.len();
         if let Target::Interleaved(channel) = target {
@@ -82,9 +86,10 @@ impl Packets {
         self.entries.push(Entry { head, body, target });
     }
 
-    /// Appends a response.
-    pub fn push_response(&mut self, bytes: Bytes) {
-        self.push(Target::Response, bytes, |_| {});
+    /// Appends a response. It is copied: thousands of them may wait for a client that does not
+    /// read, and a buffer for each would cost more than what is in it.
+    pub fn push_response(&mut self, bytes: &[u8]) {
+        self.push(Target::Response, Bytes::new(), |head| head.extend_from_slice(bytes));
     }
 
     /// Whether everything is written.
@@ -223,6 +228,18 @@ impl Packets {
         self.pending_bytes = self.pending_bytes.saturating_sub(dropped);
     }
 
+    /// For readers so slow that there is always something left: what is written goes, with the
+    /// footage that it holds.
+    fn forget_done(&mut self) {
+        let cut = self.entries.get(self.done).map_or(self.heads.len(), |e| e.head.start);
+        self.heads.drain(..cut);
+        self.entries.drain(..self.done);
+        for e in &mut self.entries {
+            e.head = e.head.start - cut..e.head.end - cut;
+        }
+        self.done = 0;
+    }
+
     fn clear(&mut self) {
         self.heads.clear();
         self.entries.clear();
@@ -238,7 +255,7 @@ mod tests {
 
     fn batch() -> Packets {
         let mut p = Packets::default();
-        p.push_response(Bytes::from_static(b"RTSP/1.0 200 OK\r\n\r\n"));
+        p.push_response(b"RTSP/1.0 200 OK\r\n\r\n");
         p.push(Target::Interleaved(2), Bytes::from_static(b"body"), |h| {
             h.extend_from_slice(b"head")
         });
@@ -286,7 +303,7 @@ mod tests {
                     h.extend_from_slice(head.as_bytes());
                 });
             }
-            p.push_response(Bytes::from_static(b"RTSP"));
+            p.push_response(b"RTSP");
             let total = p.pending_bytes();
             let whole = wire(&p);
             if written > total {
@@ -312,6 +329,36 @@ mod tests {
         let mut slices = [IoSlice::new(&[]); 32];
         let n = p.slices(&mut slices);
         slices[..n].iter().flat_map(|s| s.iter().copied()).collect()
+    }
+
+    /// A reader that never catches up: as much comes as goes, for ever.
+    #[test]
+    fn what_is_written_is_forgotten_though_something_is_always_left() {
+        let (mut p, mut wire, mut expected) = (Packets::default(), Vec::new(), Vec::new());
+        for n in 0..20_000u32 {
+            let text = n.to_be_bytes();
+            p.push(Target::Interleaved(1), Bytes::copy_from_slice(&text), |h| h.push(b'h'));
+            expected.extend_from_slice(&[b'$', 1, 0, 5, b'h']);
+            expected.extend_from_slice(&text);
+            if n < 100 {
+                continue;
+            }
+            // Nine bytes, from the middle of one to the middle of the next.
+            let mut left = if n == 100 { 4 } else { 9 };
+            while left > 0 {
+                let mut slices = [IoSlice::new(&[]); 4];
+                let filled = p.slices(&mut slices);
+                let all: Vec<u8> = slices[..filled].iter().flat_map(|s| s.to_vec()).collect();
+                let taken = left.min(all.len());
+                wire.extend_from_slice(&all[..taken]);
+                p.advance(taken);
+                left -= taken;
+            }
+            assert!(p.pending() <= 101 && p.entries.len() <= 2 * (KEPT + 101));
+            assert!(p.heads.len() <= 5 * p.entries.len());
+        }
+        assert_eq!(wire, expected[..wire.len()]);
+        assert_eq!(p.pending_bytes(), expected.len() - wire.len());
     }
 
     #[test]

@@ -224,7 +224,7 @@ impl Connection {
                 Ok(Some(Item::Packet { .. } | Item::Response(_))) => {}
                 Err(error) => {
                     tracing::debug!(%error, "closing");
-                    self.out.push_response(Response::new(Status::BAD_REQUEST).to_bytes());
+                    self.out.push_response(&Response::new(Status::BAD_REQUEST).to_bytes());
                     self.close();
                 }
             }

@@ -165,7 +165,7 @@ impl Connection {
             session.take_back(&mut self.out, &mut self.datagrams);
         }
         self.end_session();
-        self.out.push_response(response.to_bytes());
+        self.out.push_response(&response.to_bytes());
         Ok(())
     }
 
@@ -173,7 +173,7 @@ impl Connection {
     pub(super) fn reply(&mut self, request: &Request, fill: impl FnOnce(&mut Response)) {
         let mut response = self.response(request, Status::OK);
         fill(&mut response);
-        self.out.push_response(response.to_bytes());
+        self.out.push_response(&response.to_bytes());
     }
 
     pub(super) fn refuse(&mut self, request: &Request, refused: Refused) {
@@ -186,7 +186,7 @@ impl Connection {
         if refused.status == Status::METHOD_NOT_VALID {
             response.fields.push("Allow", METHODS);
         }
-        self.out.push_response(response.to_bytes());
+        self.out.push_response(&response.to_bytes());
     }
 
     pub(super) fn refuse_for(&mut self, request: &Request, error: &Error) {
