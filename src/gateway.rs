@@ -28,9 +28,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::accounts::AccountFile;
 use crate::config::{Config, Level};
-use crate::tls;
 use crate::wiring::Core;
+use crate::{limits, tls};
 
 /// Listening, serving and syncing until [`Gateway::drain`].
 #[derive(Debug)]
@@ -55,6 +56,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 impl Gateway {
     /// Opens index and store, binds the listeners and starts everything but sync.
     pub async fn start(config: &Config) -> Result<Self> {
+        limits::raise_open_files();
         let core = Core::open(config)?;
         let footage = core.footage(config)?;
         let store: Arc<dyn ControlStore> = Arc::clone(&core.store) as _;
@@ -71,7 +73,10 @@ impl Gateway {
         };
         let https = https_listener.as_ref().map(local).transpose()?;
         // SOAP and RTSP share users and the brake on guessing.
-        let digest = DigestGate::new("dvrgate", users(config)?, DigestSettings::default());
+        let users = users(config)?;
+        let accounts = AccountFile::new(&config.gateway.data_dir);
+        accounts.load_into(&users)?;
+        let digest = DigestGate::new("dvrgate", users.clone(), DigestSettings::default());
         let throttle = Arc::new(Throttle::new(ThrottleSettings::default()));
         let timeout = SessionTimeout::default();
         // One for all ports, so that the halves of a tunnel find each other wherever they come in.
@@ -113,6 +118,7 @@ impl Gateway {
             https_port: https.map(|a| a.port()),
             discovery: config.gateway.discovery,
             location: config.gateway.location.clone(),
+            accounts: Some(Arc::new(accounts)),
             ..Settings::named(&config.gateway.name)
         };
         let state =
@@ -133,7 +139,7 @@ impl Gateway {
             replay.await?,
         ];
 
-        let tokens = TokenGate::new(users(config)?, TokenSettings::default());
+        let tokens = TokenGate::new(users, TokenSettings::default());
         let door = Door::with_throttle(digest, tokens, throttle);
         let host = Host::new(services, door, Arc::clone(&core.clock));
         let ready = Arc::new(AtomicBool::new(false));

@@ -3,9 +3,11 @@
 //! This crate only composes: `config` reads the file, `vendors` lists the recorder families,
 //! `wiring` puts the parts together, `cli` is what people type.
 
+mod accounts;
 mod cli;
 mod config;
 mod gateway;
+mod limits;
 mod tls;
 mod vendors;
 mod wiring;

@@ -14,8 +14,12 @@ mod clocks;
 mod conformance;
 #[path = "endtoend/faults.rs"]
 mod faults;
+#[path = "endtoend/hostile.rs"]
+mod hostile;
 #[path = "endtoend/index.rs"]
 mod index;
+#[path = "endtoend/metadata.rs"]
+mod metadata;
 #[path = "endtoend/pictures.rs"]
 mod pictures;
 #[path = "endtoend/protection.rs"]

@@ -210,6 +210,14 @@ impl Gateway {
         line.map_or(0, |n| n.trim().parse().unwrap())
     }
 
+    /// Its resident memory.
+    pub fn resident_kb(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.process.child.id());
+        let text = std::fs::read_to_string(path).unwrap();
+        let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Whether it still runs.
     pub fn alive(&mut self) -> bool {
         self.process.child.try_wait().unwrap().is_none()
