@@ -15,6 +15,13 @@ static CONNECTORS: &[fn() -> &'static dyn Connector] =
 const MAPPINGS: &[(&str, &str)] = &[
     ("folder.toml", include_str!("../mappings/folder.toml")),
     ("hikvision.toml", include_str!("../mappings/hikvision.toml")),
+    ("hikvision.camera.toml", include_str!("../mappings/hikvision.camera.toml")),
+    (
+        "hikvision.first-generation.toml",
+        include_str!("../mappings/hikvision.first-generation.toml"),
+    ),
+    ("hikvision.four-sessions.toml", include_str!("../mappings/hikvision.four-sessions.toml")),
+    ("hikvision.issued-files.toml", include_str!("../mappings/hikvision.issued-files.toml")),
 ];
 
 /// Names of the families, as the configuration writes them.

@@ -133,6 +133,8 @@ impl Policy {
 
 #[cfg(test)]
 mod tests {
+    use dvrgate_model::Identity;
+
     use super::*;
 
     #[test]
@@ -147,5 +149,70 @@ mod tests {
         };
         assert!(mistake("zz = \"utc\"").contains("no policy \"zz\"; known are: z, search"));
         assert!(mistake("z = \"gmt\"").contains("use one of calibrate, local, utc"));
+    }
+
+    /// Which overlays apply to a model, what they change, and that the origin of a value is told.
+    #[test]
+    fn overlays_by_model_and_firmware() {
+        use dvrgate_adapter::mapping::{Document, resolve};
+        let documents = [
+            ("hikvision.toml", include_str!("../../mappings/hikvision.toml")),
+            ("hikvision.camera.toml", include_str!("../../mappings/hikvision.camera.toml")),
+            (
+                "hikvision.first-generation.toml",
+                include_str!("../../mappings/hikvision.first-generation.toml"),
+            ),
+            (
+                "hikvision.four-sessions.toml",
+                include_str!("../../mappings/hikvision.four-sessions.toml"),
+            ),
+            (
+                "hikvision.issued-files.toml",
+                include_str!("../../mappings/hikvision.issued-files.toml"),
+            ),
+        ]
+        .map(|(name, text)| Document::builtin(name, text));
+        let of = |model: &str, firmware: &str| {
+            let identity = Identity {
+                model: model.to_owned(),
+                firmware: firmware.to_owned(),
+                ..Identity::default()
+            };
+            let m = resolve(&"hikvision".into(), &documents, Some(&identity)).unwrap();
+            let p = Policy::new(&m).unwrap();
+            let origin = |path: &str| {
+                let found = m.explain().iter().find(|e| e.path == path);
+                found.map(|e| e.origin.clone()).unwrap_or_default()
+            };
+            (
+                p.sessions,
+                p.window,
+                p.silence.as_secs(),
+                origin("limits.playback_sessions"),
+                origin("policies.download-window"),
+            )
+        };
+        let base = || "hikvision.toml".to_owned();
+        assert_eq!(
+            of("DS-7608NI-I2", "V4.30.085 build 200916"),
+            (2, WindowPolicy::Auto, 300, base(), base())
+        );
+        assert_eq!(
+            of("DS-2CD2185FWD-I", "V5.6.3 build 190923"),
+            (1, WindowPolicy::Auto, 120, "hikvision.camera.toml".into(), base())
+        );
+        assert_eq!(
+            of("DS-7216HVI-ST", "V2.2.10 build 130111"),
+            (1, WindowPolicy::Auto, 300, "hikvision.first-generation.toml".into(), base())
+        );
+        assert_eq!(
+            of("DS-7208HQHI-K1", "V4.30.061 build 210408"),
+            (3, WindowPolicy::Auto, 300, "hikvision.four-sessions.toml".into(), base())
+        );
+        assert_eq!(
+            of("DS-7608NI-K2/8P", "V4.40.015 build 210101"),
+            (2, WindowPolicy::Issued, 300, base(), "hikvision.issued-files.toml".into())
+        );
+        assert_eq!(of("DS-7608NI-K2/8P", "V4.61.000").1, WindowPolicy::Auto);
     }
 }
