@@ -121,7 +121,7 @@ fn make(folder: &Path, names: &[String]) -> io::Result<()> {
 }
 
 /// Whole or not at all, and readable by nobody else.
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
+pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
     let part = path.with_extension("part");
     let mut file =
         fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;

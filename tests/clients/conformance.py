@@ -178,6 +178,27 @@ assert scope in texts(good("device", "GetScopes"), "ScopeItem")
 good("device", "RemoveScopes", f"<tds:ScopeItem>{scope}</tds:ScopeItem>")
 found["endpoint"] = texts(good("device", "GetEndpointReference"), "GUID")
 
+
+
+def account(name: str, password: str) -> str:
+    return (
+        f"<tds:User><tt:Username>{name}</tt:Username><tt:Password>{password}</tt:Password>"
+        "<tt:UserLevel>Operator</tt:UserLevel></tds:User>"
+    )
+
+
+# Accounts come, change and go. One stays; whoever names it as a user takes it away again.
+good("device", "CreateUsers", account("made", "first"))
+good("device", "SetUser", account("made", "second"))
+for password, answer in (("first", str), ("second", etree._Element)):
+    sessions["made"] = requests.Session()
+    sessions["made"].auth = HTTPDigestAuth("made", password)
+    assert isinstance(ask("device", "GetScopes", user="made"), answer), password
+good("device", "DeleteUsers", "<tds:Username>made</tds:Username>")
+assert ask("device", "GetScopes", user="made") == "Sender/NotAuthorized"
+del sessions["made"]
+STAYS, WITH = "stays", "its password"
+
 items = good("recording", "GetRecordings")
 recordings = [i.findtext(f"{{{TT}}}RecordingToken") for i in items]
 found["recordings"] = recordings
@@ -269,5 +290,9 @@ def describe(name: str, password: str) -> int:
 
 found["rtsp"] = {name: describe(name, password) for name, password in users.items()}
 found["rtsp_wrong"] = describe(admin, users[admin] + "x")
+if STAYS in users:
+    good("device", "DeleteUsers", f"<tds:Username>{STAYS}</tds:Username>")
+else:
+    good("device", "CreateUsers", account(STAYS, WITH))
 
 json.dump(found, sys.stdout, indent=1)
