@@ -91,7 +91,9 @@ impl Connection {
             self.reply_play(request, range.start.map(|_| Range::Clock(range)), scale, Some(&times));
             return Ok(());
         }
-        session.queue.clear();
+        if headers.range.is_some() || headers.immediate {
+            session.queue.clear();
+        }
         self.ask_play(request.clone(), headers, None);
         Ok(())
     }
@@ -113,7 +115,7 @@ impl Connection {
             path: session.path.clone(),
             user: session.user.clone(),
             media: media.collect(),
-            range: headers.range,
+            range: headers.range.or_else(|| session.rest(headers.options.scale)),
             position: session.play.as_ref().and_then(Play::position),
             scale: headers.options.scale,
             speed: headers.options.speed,

@@ -9,7 +9,7 @@ use dvrgate_model::Utc;
 use super::Unit;
 use super::queue::Queued;
 use super::udp::Lease;
-use crate::headers::{Frames, RateControl, Transport};
+use crate::headers::{ClockRange, Frames, Range, RateControl, Transport};
 use crate::rtp::Target;
 use crate::rtp::packetize::Packetizer;
 
@@ -161,6 +161,13 @@ impl Session {
             Some(first.wrapping_add(ticks as u32))
         };
         self.streams.iter().map(|s| (s.media, of(s))).collect()
+    }
+
+    /// What is left of a closed range that is being played, for a PLAY that only changes how.
+    pub fn rest(&self, scale: Option<f64>) -> Option<Range> {
+        let reverse = scale.is_some_and(|s| s < 0.0);
+        let play = self.play.as_ref().filter(|p| !p.ended && p.reverse() == reverse)?;
+        Some(Range::Clock(ClockRange { start: Some(play.position()?), end: Some(play.end?) }))
     }
 
     /// Whether playback stands still by a PAUSE.

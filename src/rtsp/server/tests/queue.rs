@@ -90,6 +90,22 @@ fn a_play_without_a_range_changes_nothing() {
     assert_eq!(numbers, (0..5).chain(25..30).collect::<Vec<_>>());
 }
 
+/// R8.5.1-5: a PLAY that only changes how goes on from where playback stands to the end that was asked
+/// for, and what waits still waits.
+#[test]
+fn a_change_of_scale_keeps_the_end_and_what_waits() {
+    let mut p = Player::new();
+    let (_, mut got) = p.play(&range(0, 20));
+    p.play(&range(25, 27));
+    got.extend(p.play("Scale: 2.0\n").1);
+    got.extend(p.watch(2));
+    assert_eq!(got, numbered(&[(0..1, 101), (1..20, 103), (25..27, 102)]));
+    // In the other direction there is no such end.
+    p.play(&range(0, 20));
+    p.play("Scale: -1.0\n");
+    assert_eq!(p.bench.asked.last().unwrap().range, None);
+}
+
 /// R8.10-1, R8.10-2: what plays and what waits is dropped.
 #[test]
 fn immediate_drops_what_plays_and_what_waits() {
