@@ -198,11 +198,13 @@ impl Forward {
             from: bound,
             beyond: self.beyond,
             within: span,
-            slack_us: match inside {
-                // From the very start of a section as into one: listings are no more exact.
-                Some(from) if from.since_us(span.start()) > CONTIGUOUS_US => 0,
-                None if !fresh_section => CONTIGUOUS_US,
-                _ => dvrgate_index::SPAN_TOLERANCE_US,
+            slack_us: match inside.map(|from| from.since_us(span.start())) {
+                // From the start of a section as into one: listings say seconds.
+                Some(..=CONTIGUOUS_US) => dvrgate_index::SPAN_TOLERANCE_US,
+                Some(..=dvrgate_index::SPAN_TOLERANCE_US) => CONTIGUOUS_US,
+                Some(_) => 0,
+                None if fresh_section => dvrgate_index::SPAN_TOLERANCE_US,
+                None => CONTIGUOUS_US,
             },
         };
         let found = supply.gop(&want).await?;
