@@ -1,22 +1,24 @@
 //! The adapter: what a device offers, and what was learnt of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use dvrgate_adapter::transport::HttpRequest;
 use dvrgate_adapter::{
     Adapter, Banner, Capabilities, ClockSupport, Connector, ControlRequest, ControlState,
     ControlSupport, Cx, DeviceLimits, DeviceSettings, EventQuery, Footage, FootageRequest,
-    FootageSupport, ListOrder, ListSupport, Mapping, Page, Score, SeekGrain, SegmentQuery,
-    SourceEvent, SourceSegment,
+    FootageSupport, ListOrder, ListSupport, Mapping, OldestQuery, OldestSupport, Page, Score,
+    SeekGrain, SegmentQuery, SourceEvent, SourceSegment,
 };
 use dvrgate_model::{
-    ClockReading, Error, ErrorKind, Identity, Result, Retry, StreamKind, Utc, Vendor, ZoneTrust,
+    Civil, ClockReading, Error, ErrorKind, Identity, Result, Retry, StreamKind, Utc, Vendor,
+    ZoneTrust,
 };
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use parking_lot::Mutex;
 
+use crate::calendar::oldest_support;
 use crate::convert::{Numbering, track_id};
 use crate::policy::{DownloadPolicy, Policy};
 use crate::session::Session;
@@ -97,6 +99,8 @@ pub(crate) struct Learnt {
     /// Days with footage by track, year and month, and when that was read.
     pub(crate) calendar: HashMap<(u32, i16, u8), (Utc, Days)>,
     pub(crate) no_calendar: bool,
+    /// Sub streams without one.
+    pub(crate) no_calendar_of: HashSet<u32>,
     /// Sessions taken back after the device refused one.
     pub(crate) sessions_lost: usize,
 }
@@ -232,13 +236,14 @@ impl Adapter for Hikvision {
             max_window: Some(width),
             order: ListOrder::OldestFirst,
             clips: true,
+            oldest: OldestSupport::No,
         };
         self.learnt(|l| {
             let old = l.generation == Some(Generation::Psia);
             let downloads = p.download != DownloadPolicy::Never && !l.no_download;
             Capabilities {
                 clock: ClockSupport { read: true, zone: true, set: false },
-                segments: list(p.cap, p.max_window),
+                segments: ListSupport { oldest: oldest_support(l), ..list(p.cap, p.max_window) },
                 events: ListSupport {
                     offered: !old && !l.no_log,
                     order: ListOrder::Unordered,
@@ -277,6 +282,14 @@ impl Adapter for Hikvision {
         Box::pin(
             async move { self.segments(cx, query).await.map_err(|e| e.during("list_segments")) },
         )
+    }
+
+    fn oldest<'a>(
+        &'a self,
+        cx: &'a Cx,
+        query: OldestQuery,
+    ) -> BoxFuture<'a, Result<Option<Civil>>> {
+        Box::pin(async move { self.oldest_day(cx, query).await.map_err(|e| e.during("oldest")) })
     }
 
     fn list_events<'a>(

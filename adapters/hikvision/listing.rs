@@ -1,21 +1,13 @@
-//! Recorded segments, page by page, and the calendar that spares the search of empty months.
+//! Recorded segments, page by page.
 
 use dvrgate_adapter::{Cx, Page, SegmentQuery, SourceSegment};
-use dvrgate_model::{Civil, Error, ErrorKind, Result, SourceRange, StreamKind};
+use dvrgate_model::{Error, ErrorKind, Result, StreamKind};
 
 use crate::adapter::Hikvision;
 use crate::convert::{self, Listing, listing_civil, track_id};
 use crate::paging::{Bounds, Cursor, FUTURE_US, Next, ceil, hash_of, judge};
 use crate::wire::search::{self, Match, Query, SearchStyle, Status};
-use crate::wire::{Failure, Generation, calendar};
-
-/// The calendar is asked only for days that ended this long ago.
-const CALENDAR_AGE_US: i64 = 2 * DAY_US;
-/// A month of the calendar is believed this long.
-const CALENDAR_FRESH_US: i64 = 3_600_000_000;
-const DAY_US: i64 = 86_400_000_000;
-/// Months that are remembered.
-const MAX_MONTHS: usize = 4_096;
+use crate::wire::{Failure, Generation};
 
 impl Hikvision {
     pub(crate) async fn segments(
@@ -141,64 +133,5 @@ impl Hikvision {
             }
         }
         Ok(Err(Failure::Refused(first_refusal.unwrap_or_default())))
-    }
-
-    /// Whether the calendar says that a window long ago has no footage: a month costs one request.
-    async fn is_known_empty(
-        &self,
-        cx: &Cx,
-        g: Generation,
-        track: u32,
-        window: SourceRange,
-        now: Civil,
-    ) -> Result<bool> {
-        let is_old = window.end.plus_us(CALENDAR_AGE_US) < now;
-        let short = window.duration_us() <= 2 * DAY_US;
-        if !is_old || !short || g == Generation::Psia || self.learnt(|l| l.no_calendar) {
-            return Ok(false);
-        }
-        // Days are local and windows may not be: a day more on both sides.
-        let (mut day, last) = (window.start.plus_us(-DAY_US), window.end.plus_us(DAY_US));
-        while day.start_of_day() <= last {
-            let (year, month, of_month) = day.date();
-            match self.month(cx, g, (track, year, month)).await? {
-                Some(days) if !days.has(of_month) => {}
-                _ => return Ok(false),
-            }
-            day = day.plus_us(DAY_US);
-        }
-        Ok(true)
-    }
-
-    async fn month(
-        &self,
-        cx: &Cx,
-        g: Generation,
-        key: (u32, i16, u8),
-    ) -> Result<Option<calendar::Days>> {
-        let now = cx.clock.utc();
-        let known = self.learnt(|l| l.calendar.get(&key).copied());
-        if let Some((_, days)) = known.filter(|(at, _)| now.since_us(*at) < CALENDAR_FRESH_US) {
-            return Ok(Some(days));
-        }
-        let request = calendar::request(g, key.0, key.1, key.2);
-        match self.ask(cx, request, calendar::parse).await? {
-            Ok(days) => {
-                self.learnt(|l| {
-                    if l.calendar.len() >= MAX_MONTHS {
-                        l.calendar.clear();
-                    }
-                    l.calendar.insert(key, (now, days));
-                });
-                Ok(Some(days))
-            }
-            Err(failure) => {
-                let absent = matches!(&failure, Failure::Refused(r) if r.is_absent() || r.is_about_the_request());
-                self.learnt(|l| {
-                    l.no_calendar |= absent || matches!(failure, Failure::Unreadable(_))
-                });
-                Ok(None)
-            }
-        }
     }
 }

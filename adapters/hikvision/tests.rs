@@ -6,7 +6,8 @@ use ::tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use dvrgate_adapter::transport::tokio::SystemClock;
 use dvrgate_adapter::transport::transcript::{Exchange, Transcript};
 use dvrgate_adapter::{
-    Adapter, ControlRequest, Cx, DeviceSettings, EventQuery, Mapping, Priority, SegmentQuery,
+    Adapter, ControlRequest, Cx, DeviceSettings, EventQuery, Mapping, OldestQuery, OldestSupport,
+    Priority, SegmentQuery,
 };
 use dvrgate_model::ports::Clock as _;
 use dvrgate_model::{ChannelId, Civil, ErrorKind, Retry, SourceRange, StreamKind, ZoneTrust};
@@ -178,6 +179,72 @@ async fn months_without_footage_cost_one_request() {
         assert!(page.items.is_empty() && page.next.is_none() && !page.capped);
     }
     assert!(t.sent().len() <= 4);
+}
+
+/// A stretch of nine months, long ago; months are asked for from its end on.
+fn months(stream: StreamKind) -> OldestQuery {
+    let at = |text: &str| Civil::parse_prefix(text).unwrap().0;
+    let window = SourceRange::new(at("2023-07-01T00:00:00"), at("2024-03-15T12:00:00"));
+    OldestQuery { channel: ChannelId(1), stream, window }
+}
+
+fn calendar(track: u32, days: &[u8]) -> Exchange {
+    let day = |d| format!("<day><dayOfMonth>{d}</dayOfMonth><record>true</record></day>");
+    let days: String = days.iter().map(day).collect();
+    let body =
+        format!("<trackDailyDistribution><dayList>{days}</dayList></trackDailyDistribution>");
+    let path = format!("/ISAPI/ContentMgmt/record/tracks/{track}/dailyDistribution");
+    Exchange::ok(Method::POST, &path, body)
+}
+
+#[tokio::test]
+async fn footage_begins_after_the_first_empty_month() {
+    let (none, some): (&[u8], &[u8]) = (&[], &[28, 31]);
+    // March may only have begun.
+    for (first, begins) in [(none, "2024-01-28T00:00:00"), (&[15, 16], "2024-01-28T00:00:00")] {
+        let year = [first, &[1], some, none].map(|days| calendar(101, days));
+        let t = script([info(), clock()].into_iter().chain(year).collect());
+        let a = adapter("");
+        let oldest = a.oldest(&cx(&t), months(StreamKind::Main)).await.unwrap().unwrap();
+        assert_eq!(oldest.to_string(), begins);
+        let asked = String::from_utf8_lossy(&t.sent()[5].body).into_owned();
+        assert!(asked.contains("2023") && asked.contains("12"), "{asked}");
+        // What is known is not asked again.
+        assert_eq!(a.oldest(&cx(&t), months(StreamKind::Main)).await.unwrap(), Some(oldest));
+        assert_eq!(t.left(), 0);
+    }
+    // A day after the end of the window does not count, and two empty months are enough.
+    let t = script(vec![info(), clock(), calendar(101, &[16]), calendar(101, none)]);
+    assert_eq!(adapter("").oldest(&cx(&t), months(StreamKind::Main)).await.unwrap(), None);
+    // Nor is anything asked before the window.
+    let year = (0..9).map(|_| calendar(101, some));
+    let t = script([info(), clock()].into_iter().chain(year).collect());
+    let oldest = adapter("").oldest(&cx(&t), months(StreamKind::Main)).await.unwrap().unwrap();
+    assert_eq!((oldest.to_string().as_str(), t.left()), ("2023-07-28T00:00:00", 0));
+}
+
+#[tokio::test]
+async fn without_a_calendar_nothing_tells_where_footage_begins() {
+    let path = "/ISAPI/ContentMgmt/record/tracks/101/dailyDistribution";
+    let refused = |p: &str| Exchange::status(Method::POST, p, StatusCode::FORBIDDEN, ABSENT);
+    // A sub stream may lack one that the main stream has.
+    let t = script(vec![
+        info(),
+        clock(),
+        refused(&path.replace("101", "102")),
+        calendar(101, &[3]),
+        calendar(101, &[]),
+        refused(path),
+    ]);
+    let a = adapter("");
+    let ask = async |query| a.oldest(&cx(&t), query).await;
+    assert_eq!(ask(months(StreamKind::Sub)).await.unwrap_err().kind(), ErrorKind::Unsupported);
+    assert!(ask(months(StreamKind::Main)).await.unwrap().is_some());
+    assert_eq!(a.capabilities().segments.oldest, OldestSupport::Likely);
+    let mut earlier = months(StreamKind::Main);
+    earlier.window.end = earlier.window.end.plus_us(-90 * 86_400_000_000);
+    assert_eq!(ask(earlier).await.unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(a.capabilities().segments.oldest, OldestSupport::No);
 }
 
 #[tokio::test]

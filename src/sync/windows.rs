@@ -108,7 +108,8 @@ impl Plan {
     pub fn fresh(&self) -> UtcRange {
         let from = match self.mark {
             Some(m) => m.head.plus_us(-self.cut.overlap_us),
-            None => self.now.plus_us(-self.cut.first_us),
+            // No wider than the first window, so that one query answers it.
+            None => self.now.plus_us(AHEAD_US - self.cut.first_us),
         };
         UtcRange::clamped(from, self.now.plus_us(AHEAD_US))
     }
