@@ -11,6 +11,7 @@ use dvrgate_testkit::Scenario;
 use rand::Rng as _;
 
 use super::CliError;
+use super::clip::{self, Clip};
 use super::output::{note, say};
 use super::serve::{announce, stop_signal};
 use crate::config::{Config, Device, DeviceLimits, Gateway as GatewayConfig, Level, Secret, User};
@@ -152,45 +153,18 @@ pub fn scenario(footage: Option<(&[PathBuf], &Path)>) -> Result<Scenario, CliErr
     let mut text = include_str!("demo.toml").to_owned();
     if let Some((files, work)) = footage {
         for (i, file) in files.iter().enumerate().filter(|(_, f)| f.exists()) {
-            let clip = work.join(format!("clip{i}.h264"));
-            let (width, height) = convert(file, &clip)?;
+            let Clip { path, width, height } = clip::of(file, work)?;
             text.push_str(&format!(
                 "[[channel]]\nid = {}\nkind = \"ip\"\nname = {:?}\n[channel.footage]\n\
                  file = {:?}\nwidth = {width}\nheight = {height}\nrate = [25, 1]\n\
                  [[channel.recorded]]\nfrom = \"-1h\"\nto = \"now\"\n",
                 20 + i,
                 file.file_stem().unwrap_or_default().to_string_lossy(),
-                clip,
+                path,
             ));
         }
     }
     Ok(Scenario::parse(&text)?)
-}
-
-/// Makes a clip that a recorder could have recorded: H.264 with start codes, 25 pictures a second,
-/// no bidirectional ones, a key picture every two seconds. Returns its size in pixels.
-fn convert(file: &Path, clip: &Path) -> Result<(u32, u32), CliError> {
-    const WIDTH: u32 = 640;
-    const HEIGHT: u32 = 352;
-    let failed = |why: String| {
-        CliError::failed(format!(
-            "cannot use {} as footage: {why}; it must be a file that the ffmpeg command reads",
-            file.display()
-        ))
-    };
-    let size = format!("scale={WIDTH}:{HEIGHT}");
-    let output = std::process::Command::new("ffmpeg")
-        .args(["-v", "error", "-y", "-i"])
-        .arg(file)
-        .args(["-an", "-r", "25", "-vf", &size, "-c:v", "libx264", "-preset", "veryfast"])
-        .args(["-bf", "0", "-g", "50", "-pix_fmt", "yuv420p", "-t", "60", "-f", "h264"])
-        .arg(clip)
-        .output()
-        .map_err(|e| failed(e.to_string()))?;
-    if !output.status.success() {
-        return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
-    }
-    Ok((WIDTH, HEIGHT))
 }
 
 fn random_password() -> String {

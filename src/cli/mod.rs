@@ -2,6 +2,8 @@
 
 mod check;
 #[cfg(feature = "demo")]
+mod clip;
+#[cfg(feature = "demo")]
 mod demo;
 mod exit;
 mod health;
