@@ -106,6 +106,29 @@ fn gstreamer_plays_through_tunnels_and_tls() {
     gateway.stop();
 }
 
+/// R8.T-2: GStreamer asks for a group, joins it on the loopback interface and hears the footage at
+/// its pace.
+#[test]
+fn a_player_joins_the_group_that_it_is_told() {
+    let recorder = Recorder::start(SHORT);
+    let range = "rtsp = \"127.0.0.1:0\"\nmulticast = \"239.255.64.0/24\"";
+    let site = Site::with(&recorder, |text| text.replacen("rtsp = \"127.0.0.1:0\"", range, 1));
+    site.sync();
+    let gateway = site.serve();
+    let address = host(&gateway.rtsp);
+    const PICTURES: usize = 40;
+    let pipeline = format!(
+        "-v rtspsrc location=rtsp://{address}/replay/{DEVICE}-1 user-id={USER} user-pw={PASSWORD} \
+         protocols=udp-mcast multicast-iface=lo ! rtph264depay ! h264parse \
+         ! fakesink silent=false sync=false num-buffers={PICTURES}"
+    );
+    let mut gst = Command::new("gst-launch-1.0");
+    let ended = Process::start_command(gst.args(pipeline.split_whitespace())).end();
+    let buffers = ended.stdout.matches("chain   ****").count();
+    assert_eq!(buffers, PICTURES, "{}{}", ended.stdout, ended.stderr);
+    gateway.stop();
+}
+
 /// R7.5-5, R8.T-6, R7.1-3, R7.1-4, R7.1-8, RH3-1: what the services promise is there.
 #[test]
 fn a_websocket_library_replays_at_the_address_that_the_services_name() {
