@@ -10,6 +10,8 @@
 mod clients;
 #[path = "endtoend/clocks.rs"]
 mod clocks;
+#[path = "endtoend/commands.rs"]
+mod commands;
 #[path = "endtoend/conformance.rs"]
 mod conformance;
 #[path = "endtoend/faults.rs"]

@@ -11,7 +11,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::output::{note, say};
 use super::{CliError, ConfigArg};
-use crate::wiring::Core;
+use crate::wiring::{self, Core};
 
 /// `sync`
 #[derive(Args, Debug)]
@@ -27,7 +27,10 @@ pub struct SyncArgs {
 /// Syncs and says what changed.
 pub async fn run(args: SyncArgs) -> Result<(), CliError> {
     let config = args.config.load()?;
-    let core = Core::open(&config)?;
+    if let Some(id) = &args.device {
+        wiring::configured(&config, id)?;
+    }
+    let core = Core::open(&config).await?;
     let bars = Bars::new();
     let progress = |p: &Progress<'_>| bars.show(p);
     let results: Vec<(DeviceId, Result<Report>)> = match &args.device {
