@@ -3,3 +3,4 @@
 
 mod client;
 mod service;
+mod timeout;
