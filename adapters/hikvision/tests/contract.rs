@@ -104,6 +104,7 @@ async fn downloaded_pictures_have_their_times() {
     for switches in PROFILES.map(profile).into_iter().chain(
         [
             "content_length = \"absent\"",
+            "content_length = \"zero\"",
             "issued_uris_only = true",
             "private_packets = true",
             "wrong_method = \"empty\"\ndownload = \"get\"",
@@ -129,8 +130,6 @@ async fn played_pictures_lie_in_their_interval() {
         ("profile = \"psia-dvr\"\n", none),
         ("profile = \"dvr-4.75\"\nafter_end = \"runs-on\"\n", none),
         ("profile = \"nvr-4.30\"\nrefuse_at = \"setup\"\nprivate_packets = true\n", none),
-        // Announced as nothing, a download is nothing to an HTTP client: RTSP takes over.
-        ("profile = \"nvr-5.0\"\ncontent_length = \"zero\"\n", auto),
         ("profile = \"nvr-5.0\"\ndownload_broken = true\n", auto),
     ] {
         let bench = Bench::with_mapping(switches, (auto, download)).await;

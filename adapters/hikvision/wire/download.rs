@@ -36,7 +36,7 @@ pub(crate) fn request(g: Generation, method: DownloadMethod, uri: &PlaybackUri) 
         let query: String = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("playbackURI", &uri.text())
             .finish();
-        return get(format!("{path}?{query}"));
+        return HttpRequest { distrusts_zero: true, ..get(format!("{path}?{query}")) };
     }
     let namespace = match g {
         Generation::Psia => "http://urn:selfextension:psiaext-ver10-xsd",
@@ -47,7 +47,8 @@ pub(crate) fn request(g: Generation, method: DownloadMethod, uri: &PlaybackUri) 
         escape(&uri.text())
     );
     let verb = if method == DownloadMethod::Post { Method::POST } else { Method::GET };
-    with_xml(verb, path, &body)
+    // Some announce no length, some one of zero.
+    HttpRequest { distrusts_zero: true, ..with_xml(verb, path, &body) }
 }
 
 /// What the first bytes of a download are.

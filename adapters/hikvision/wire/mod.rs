@@ -25,7 +25,6 @@ pub(crate) mod tracks;
 pub(crate) mod uri;
 pub(crate) mod xml;
 
-use bytes::Bytes;
 use dvrgate_adapter::transport::{HttpReply, HttpRequest};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
@@ -134,27 +133,15 @@ pub(crate) fn read<T>(
 
 /// A GET.
 pub(crate) fn get(path: String) -> HttpRequest {
-    HttpRequest {
-        method: Method::GET,
-        path,
-        headers: Vec::new(),
-        body: Bytes::new(),
-        max_reply_bytes: MAX_REPLY_BYTES,
-    }
+    HttpRequest { max_reply_bytes: MAX_REPLY_BYTES, ..HttpRequest::get(path) }
 }
 
 /// A request with an XML body. Some firmware wants the declaration; none minds it.
 pub(crate) fn with_xml(method: Method, path: String, body: &str) -> HttpRequest {
-    HttpRequest {
-        method,
-        path,
-        headers: vec![(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/xml; charset=\"UTF-8\""),
-        )],
-        body: Bytes::from(format!("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n{body}")),
-        max_reply_bytes: MAX_REPLY_BYTES,
-    }
+    let text = HeaderValue::from_static("application/xml; charset=\"UTF-8\"");
+    let body = format!("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n{body}");
+    let request = HttpRequest::new(method, path, body).header(CONTENT_TYPE, text);
+    HttpRequest { max_reply_bytes: MAX_REPLY_BYTES, ..request }
 }
 
 /// Whether a status says that the answer is what was asked for (refusals under 200 apart).

@@ -5,6 +5,7 @@
 //! made by one request while the others wait, so that a wrong password costs one try, not one a
 //! request.
 
+mod length;
 mod log_in;
 mod pool;
 
@@ -27,6 +28,9 @@ use crate::{Cx, DeviceLimits, DeviceSettings};
 
 /// How long a stream may be silent. Alert streams send heartbeats more often than this.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long an answer that announces nothing is waited for.
+const ZERO_PATIENCE: Duration = Duration::from_secs(3);
 
 /// See the module documentation.
 pub struct HyperTransports {
@@ -105,17 +109,21 @@ impl HyperTransports {
     async fn streamed(&self, cx: &Cx, request: HttpRequest) -> Result<HttpStream> {
         let Exchange { status, headers, body, connection, .. } =
             self.exchange(cx, &request).await?;
+        // An answer that announces nothing may mean it.
+        let doubtful = length::was_spoilt(&headers);
         // What follows is not bound by the deadline of the call.
         let cx = Cx { deadline: None, ..cx.clone() };
-        let state = Some((body, connection, cx));
+        let state = Some((body, connection, cx, doubtful));
         let body: ByteStream = Box::pin(futures::stream::unfold(state, |state| async move {
-            let (mut body, connection, cx) = state?;
+            let (mut body, connection, cx, doubtful) = state?;
             loop {
                 let next = async { Ok(body.frame().await) };
-                match within(&cx, Some(SILENCE_TIMEOUT), "read the stream", next).await {
+                let patience = if doubtful { ZERO_PATIENCE } else { SILENCE_TIMEOUT };
+                match within(&cx, Some(patience), "read the stream", next).await {
+                    Err(_) if doubtful => return None,
                     Ok(Some(Ok(frame))) => match frame.into_data() {
                         Ok(data) if data.is_empty() => {}
-                        Ok(data) => return Some((Ok(data), Some((body, connection, cx)))),
+                        Ok(data) => return Some((Ok(data), Some((body, connection, cx, false)))),
                         Err(_trailers) => {}
                     },
                     Ok(Some(Err(e))) => return Some((Err(exchange_error(e)), None)),

@@ -71,6 +71,9 @@ pub struct HttpRequest {
     pub body: Bytes,
     /// A longer answer is [`dvrgate_model::ErrorKind::LimitExceeded`].
     pub max_reply_bytes: usize,
+    /// A length of zero says nothing about the body, which ends with the connection. Only for
+    /// [`Transports::http_stream`].
+    pub distrusts_zero: bool,
 }
 
 impl HttpRequest {
@@ -87,6 +90,7 @@ impl HttpRequest {
             headers: Vec::new(),
             body: body.into(),
             max_reply_bytes: MAX_REPLY_BYTES,
+            distrusts_zero: false,
         }
     }
 

@@ -476,3 +476,37 @@ async fn a_refusal_that_asks_for_nothing_arrives() {
     }
     assert!(!http.logins().is_latched());
 }
+
+/// A body behind a length of zero is read where that is asked for, up to the end of the connection;
+/// an answer that really is empty ends too.
+#[::tokio::test]
+async fn a_length_of_zero_may_be_a_lie() {
+    use ::tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    ::tokio::spawn(async move {
+        loop {
+            let (mut io, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 4096];
+            let n = io.read(&mut request).await.unwrap();
+            io.write_all(b"HTTP/1.1 200 OK\r\nContent-Len").await.unwrap();
+            io.write_all(b"gth: 0\r\n\r\n").await.unwrap();
+            if request[..n].starts_with(b"GET /file") {
+                io.write_all(b"footage").await.unwrap();
+            } else {
+                // Kept open until the client closes it.
+                ::tokio::spawn(async move { io.read(&mut [0]).await });
+            }
+        }
+    });
+    let (http, cx) = client(port, "right");
+    for (path, trusts, want) in
+        [("/file", false, "footage"), ("/file", true, ""), ("/none", false, "")]
+    {
+        let request = HttpRequest { distrusts_zero: !trusts, ..HttpRequest::get(path) };
+        let answer = http.http_stream(&cx, request).await.unwrap();
+        let pieces: Vec<_> = answer.body.map(|b| b.unwrap()).collect().await;
+        assert_eq!(pieces.concat(), want.as_bytes(), "{path} {trusts}");
+    }
+}

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
+use super::length::FirstAnswer;
 use crate::transport::tokio::{Connections, Counted, within};
 use crate::transport::{HttpRequest, Io, tls};
 use crate::{Cx, DeviceSettings};
@@ -93,9 +94,16 @@ impl Target {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
+        if request.distrusts_zero {
+            message.extensions_mut().insert(DistrustsZero);
+        }
         Ok(message)
     }
 }
+
+/// Marks a message as [`HttpRequest::distrusts_zero`].
+#[derive(Clone, Copy)]
+struct DistrustsZero;
 
 pub(super) type Message = http::Request<Full<Bytes>>;
 type Sender = SendRequest<Full<Bytes>>;
@@ -153,10 +161,12 @@ impl Pool {
     pub(super) async fn ask(&self, cx: &Cx, mut message: Message) -> Result<Exchange> {
         let (method, path) = (message.method().clone(), message.uri().clone());
         self.requests.fetch_add(1, Ordering::Relaxed);
+        let distrusts = message.extensions().get::<DistrustsZero>().is_some();
         loop {
-            let (mut sender, reused) = match self.kept().await {
+            let kept = if distrusts { None } else { self.kept().await };
+            let (mut sender, reused) = match kept {
                 Some(sender) => (sender, true),
-                None => (self.open(cx).await?, false),
+                None => (self.open(cx, distrusts).await?, false),
             };
             let again = message.clone();
             let sent = cx.clock.utc();
@@ -168,11 +178,13 @@ impl Pool {
                     let (head, body) = response.into_parts();
                     let status = head.status.as_u16();
                     tracing::debug!(%method, path = path.path(), status, "answered");
+                    // Where a body ends with its connection, that is not used again.
+                    let idle = if distrusts { Arc::default() } else { Arc::clone(&self.idle) };
                     return Ok(Exchange {
                         status: head.status,
                         headers: head.headers,
                         body,
-                        connection: Borrowed { sender, idle: Arc::clone(&self.idle) },
+                        connection: Borrowed { sender, idle },
                         sent,
                         answered,
                     });
@@ -201,7 +213,7 @@ impl Pool {
         }
     }
 
-    async fn open(&self, cx: &Cx) -> Result<Sender> {
+    async fn open(&self, cx: &Cx, distrusts_zero: bool) -> Result<Sender> {
         let io = self.connect(cx, &self.target.host, self.target.port).await?;
         let io: Box<dyn Io> = match &self.tls {
             None => Box::new(io),
@@ -217,6 +229,7 @@ impl Pool {
                 Box::new(within(cx, Some(REPLY_TIMEOUT), "TLS handshake", handshake).await?)
             }
         };
+        let io = if distrusts_zero { Box::new(FirstAnswer::new(io)) } else { io };
         let (sender, connection) = http1::Builder::new()
             .title_case_headers(true)
             .max_buf_size(MAX_HEADER_BYTES)
