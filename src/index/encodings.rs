@@ -13,7 +13,7 @@ use dvrgate_model::{
     Track, TrackKind, TrackToken, Utc, UtcRange,
 };
 
-use crate::{Change, SegmentSelect, Snapshot};
+use crate::{Change, SPAN_TOLERANCE_US, SegmentSelect, Snapshot};
 
 /// See the module documentation.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -71,6 +71,12 @@ impl fmt::Display for Encodings {
         }
         Ok(())
     }
+}
+
+/// The instant whose encoding is that of a segment: listings are in whole seconds, so that segments
+/// overlap at their ends.
+pub fn instant_of(segment: &UtcRange) -> Utc {
+    segment.start().plus_us((segment.duration_us() / 2).min(SPAN_TOLERANCE_US))
 }
 
 /// The tracks of the pictures, the first one first.
@@ -140,11 +146,13 @@ pub fn see(
         return Ok(changes);
     }
     let around = segments(snapshot, recording, UtcRange::clamped(middle, middle.plus_us(1)))?;
-    let range = around.first().map_or(stretch, |s| match s.state {
-        // What comes is as what is being recorded.
-        SegmentState::Growing => UtcRange::clamped(s.start.utc, Utc::MAX),
-        _ => s.range(),
-    });
+    let holds = |s: &&Segment| instant_of(&s.range()) <= middle;
+    let range =
+        around.iter().rev().find(holds).or(around.first()).map_or(stretch, |s| match s.state {
+            // What comes is as what is being recorded.
+            SegmentState::Growing => UtcRange::clamped(s.start.utc, Utc::MAX),
+            _ => s.range(),
+        });
     let track = Track {
         token,
         kind: TrackKind::Video,
@@ -197,7 +205,8 @@ pub fn learn(
         return Ok(Learnt { track, changes });
     };
     for segment in segments(snapshot, &changed, range)? {
-        let Some(to) = video_track_at(&changed, &encodings, segment.start.utc) else { continue };
+        let at = instant_of(&segment.range());
+        let Some(to) = video_track_at(&changed, &encodings, at) else { continue };
         if to.token != segment.track {
             let id = segment.id.moved(&segment.track, &to.token);
             let moved = Segment { id, track: to.token.clone(), ..segment.clone() };
@@ -281,7 +290,7 @@ const PAGE: usize = 2_000;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::{at, recording, segment, track};
+    use crate::sample::{at, recording, segment, stretch, track};
     use crate::{Batch, Index, MemoryIndex, SpanQuery};
 
     fn range(from: i64, to: i64) -> UtcRange {
@@ -318,7 +327,10 @@ mod tests {
         let r = recording(1);
         let video = r.tracks[0].token.clone();
         let mut changes = vec![Change::Recording(Box::new(r.clone()))];
-        changes.extend([(0, 10), (10, 20), (20, 30)].map(|(from, to)| segment(&video, from, to)));
+        changes.extend([(0, 10), (10, 20)].map(|(from, to)| segment(&video, from, to)));
+        // Listed to the second.
+        let early = at(20).plus_us(-900_000);
+        changes.push(stretch(&video, early, at(30), SegmentState::Closed));
         index.apply(Batch { run: Default::default(), changes }).await.unwrap();
         let spans = |track: &TrackToken| -> Vec<UtcRange> {
             let query = SpanQuery {
@@ -335,7 +347,7 @@ mod tests {
         assert_eq!(learnt.track.as_str(), "yard-1-video-2");
         let batch = Batch { run: Default::default(), changes: learnt.changes };
         index.apply(batch.clone()).await.unwrap();
-        assert_eq!(spans(&video), [range(0, 10), range(20, 30)]);
+        assert_eq!(spans(&video), [range(0, 10), UtcRange::clamped(early, at(30))]);
         assert_eq!(spans(&learnt.track), [range(10, 20)]);
         let now = index.snapshot().recording(&r.token).unwrap().unwrap();
         let codecs: Vec<_> = video_tracks(&now).map(|t| t.codec.unwrap()).collect();

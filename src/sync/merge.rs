@@ -145,7 +145,8 @@ pub fn merge(window: &Window<'_>, known: &[Segment]) -> Merged {
         if !item.code.is_empty() && !window.mapping.knows_reason(&item.code) {
             *merged.unknown_codes.entry(item.code.clone()).or_default() += 1;
         }
-        let tracks = window.lane.tracks.iter().filter(|t| window.lane.takes(t, start.utc));
+        let at = encodings::instant_of(&UtcRange::clamped(start.utc, end.utc));
+        let tracks = window.lane.tracks.iter().filter(|t| window.lane.takes(t, at));
         for track in tracks {
             let id = window.lane.segment_id(track, item);
             let mut old = by_id.get(&(track, id)).copied();

@@ -24,7 +24,7 @@ use super::forward::Turn;
 use super::supply::Supply;
 use crate::PlayPlan;
 
-/// Pictures this far ahead wait for documents that are being read.
+/// Pictures this far behind the start wait until the first documents are read.
 pub(super) const LAG_US: i64 = 500_000;
 /// Events of one page. What a session holds of them is a page and what is left of the one before.
 const PAGE: usize = 32;
@@ -118,6 +118,8 @@ pub(super) struct Documents {
     search: Utc,
     /// A section was entered.
     begun: bool,
+    /// A document was delivered.
+    told: bool,
     section: Option<Section>,
     queue: VecDeque<Document>,
     end: Option<End>,
@@ -178,6 +180,7 @@ impl Documents {
                 Direction::Reverse => plan.from.plus_us(1),
             },
             begun: false,
+            told: false,
             section: None,
             queue: VecDeque::new(),
             end: None,
@@ -203,9 +206,9 @@ impl Documents {
         })
     }
 
-    /// Whether it waits for the index.
-    pub(super) fn is_reading(&self) -> bool {
-        self.section.as_ref().is_some_and(|s| s.loading.is_some())
+    /// Whether it waits for the index before its first document.
+    pub(super) fn is_beginning(&self) -> bool {
+        !self.told && self.section.as_ref().is_some_and(|s| s.loading.is_some())
     }
 
     /// The next document if it is known what follows it.
@@ -215,6 +218,7 @@ impl Documents {
             _ => None,
         };
         let Document { at, data } = self.queue.pop_front()?;
+        self.told = true;
         let frame = Frame {
             track: self.track.clone(),
             at,

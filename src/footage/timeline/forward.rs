@@ -8,6 +8,9 @@ use super::supply::{Found, Supply, Want};
 use super::{CONTIGUOUS_US, End, is_jump};
 use crate::{FrameFilter, Gop};
 
+/// The footage of a section begins at most this much after its listing, which may say seconds only.
+const START_US: i64 = dvrgate_index::SPAN_TOLERANCE_US;
+
 /// The place of a playback in one track.
 #[derive(Debug)]
 pub(super) struct Forward {
@@ -198,19 +201,16 @@ impl Forward {
             from: bound,
             beyond: self.beyond,
             within: span,
-            slack_us: match inside.map(|from| from.since_us(span.start())) {
-                // From the start of a section as into one: listings say seconds.
-                Some(..=CONTIGUOUS_US) => dvrgate_index::SPAN_TOLERANCE_US,
-                Some(..=dvrgate_index::SPAN_TOLERANCE_US) => CONTIGUOUS_US,
-                Some(_) => 0,
-                None if fresh_section => dvrgate_index::SPAN_TOLERANCE_US,
+            slack_us: match inside {
+                Some(from) => (START_US - from.since_us(span.start())).max(0),
+                None if fresh_section => START_US,
                 None => CONTIGUOUS_US,
             },
         };
         let found = supply.gop(&want).await?;
         let found = match (inside, found) {
-            // Right at the start of a section there is none before.
-            (Some(from), Found::Gop(gop)) if from.since_us(span.start()) <= CONTIGUOUS_US => {
+            // There is none before the first of a section.
+            (Some(_), Found::Gop(gop)) if gop.range.start().since_us(span.start()) <= START_US => {
                 Found::Gop(gop)
             }
             (Some(from), found) if !holds(&found, from) => {

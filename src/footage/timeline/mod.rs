@@ -259,7 +259,7 @@ impl<S: Supply> Walk<S> {
             self.deliver_document(ready)?;
             return Ok(true);
         }
-        if may_wait && documents.is_reading() {
+        if may_wait && documents.is_beginning() {
             return Ok(false);
         }
         let step = documents.advance(&mut self.supply).await;
