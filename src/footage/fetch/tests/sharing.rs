@@ -126,7 +126,7 @@ async fn stored_footage_costs_nothing_where_it_begins_a_little_after_its_listing
     let site = Site::new("UTC", vec![recorded], BUDGET).await;
     // The index knows whole seconds.
     site.list_as(recorded, range_ms(200, 32_000)).await;
-    for from in [200, 1_190, 200, 1_190] {
+    for from in [200, 600, 1_190] {
         let got = all(site.footage.play(plan(at_ms(from), Direction::Forward))).await;
         let want = every(FRAME_US, recorded.start(), recorded.end());
         assert_eq!(instants(&got, TrackKind::Video), want);
