@@ -57,7 +57,7 @@ impl Gateway {
     /// Opens index and store, binds the listeners and starts everything but sync.
     pub async fn start(config: &Config) -> Result<Self> {
         limits::raise_open_files();
-        let core = Core::open(config)?;
+        let core = Core::open(config).await?;
         let footage = core.footage(config)?;
         let store: Arc<dyn ControlStore> = Arc::clone(&core.store) as _;
 

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod cli;
+mod clocks;
 mod config;
 mod gateway;
 mod limits;

@@ -9,7 +9,7 @@ use dvrgate_adapter::device::DeviceOptions;
 use dvrgate_adapter::mapping::resolve;
 use dvrgate_adapter::{Device, DeviceSettings, Mapping};
 use dvrgate_footage::{ChangeCounter, Devices, Footage, FootageOptions};
-use dvrgate_index::{Applied, Batch, Index, Snapshot};
+use dvrgate_index::{Applied, Batch, Index, Snapshot, blocking};
 use dvrgate_index_duckdb::DuckDbIndex;
 use dvrgate_model::ports::{Clock, EventSink, NoEvents};
 use dvrgate_model::{DeviceId, Error, Identity, Origin, Recording, Result, Utc, Vendor};
@@ -17,6 +17,7 @@ use dvrgate_sync::Syncer;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
+use crate::clocks::ClockFiles;
 use crate::config::{self, Config};
 use crate::vendors;
 
@@ -35,18 +36,29 @@ impl Clock for SystemClock {
     }
 }
 
-/// An index that tells playback at the live edge when it changed.
+/// An index that tells playback at the live edge when it changed, and keeps what is known of clocks
+/// beside it.
 #[derive(Debug)]
 struct NotingIndex {
     inner: Arc<DuckDbIndex>,
     changes: Arc<ChangeCounter>,
+    clocks: ClockFiles,
 }
 
 impl Index for NotingIndex {
     fn apply(&self, batch: Batch) -> BoxFuture<'_, Result<Applied>> {
         async move {
+            let clocks = ClockFiles::touched(&batch);
             let applied = self.inner.apply(batch).await?;
             self.changes.note();
+            if !clocks.is_empty() {
+                let files = self.clocks.clone();
+                blocking(self.inner.snapshot(), move |s| {
+                    files.keep(s, &clocks);
+                    Ok(())
+                })
+                .await?;
+            }
             Ok(applied)
         }
         .boxed()
@@ -84,11 +96,14 @@ pub struct Core {
 
 impl Core {
     /// Opens the index and makes the devices. Contacts nothing.
-    pub fn open(config: &Config) -> Result<Self> {
+    pub async fn open(config: &Config) -> Result<Self> {
         let store = Arc::new(open_index(config)?);
         let changes = Arc::new(ChangeCounter::default());
-        let index: Arc<dyn Index> =
-            Arc::new(NotingIndex { inner: Arc::clone(&store), changes: Arc::clone(&changes) });
+        let clocks = ClockFiles::new(&config.gateway.data_dir);
+        let ids: Vec<DeviceId> = config.devices.iter().map(|d| d.id.clone()).collect();
+        clocks.settle(&*store, &ids).await?;
+        let (inner, noted) = (Arc::clone(&store), Arc::clone(&changes));
+        let index: Arc<dyn Index> = Arc::new(NotingIndex { inner, changes: noted, clocks });
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let sink: Arc<dyn EventSink> = Arc::new(NoEvents);
         let known = |id: &DeviceId| identity_in(&*store.snapshot(), id);

@@ -1,4 +1,4 @@
-//! The calendar of recorded days: spares the search of empty months, and tells where footage begins.
+//! The calendar of recorded days: spares the search of empty months and tells where footage begins.
 
 use dvrgate_adapter::{Cx, OldestQuery, OldestSupport};
 use dvrgate_model::{Civil, Error, ErrorKind, Result, SourceRange};

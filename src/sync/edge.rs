@@ -5,9 +5,9 @@
 //! `before`; one that was answered at `after` and shows the new second says that it came before
 //! `after`. That holds however long the way took in either direction, so a reading that was delayed
 //! narrows little and never misleads (Marzullo's intersection over Cristian's bounds). The engine
-//! chooses when to ask next: while the edge may lie anywhere, as often as the recorder may be asked,
-//! in one sweep; once it is known better than that, in the middle of what is left, a second later.
-//! What was believed before says where to look first, and nothing else.
+//! chooses when to ask next: while the edge may lie anywhere, as often as the recorder may be
+//! asked, in one sweep; once it is known better than that, in the middle of what is left, a second
+//! later. What was believed before says where to look first, and nothing else.
 
 use dvrgate_model::Utc;
 
