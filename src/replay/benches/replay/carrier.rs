@@ -1,8 +1,9 @@
 //! What a client's RTSP and its media travel in.
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use base64::Engine as _;
@@ -11,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
+use socket2::{Domain, Socket, Type};
 
 use super::client::PATIENCE;
 use super::servers::Running;
@@ -49,8 +51,18 @@ const UPGRADE: &str = "GET /replay HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n
     Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
     Sec-WebSocket-Protocol: rtsp.onvif.org\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
+/// A server bounds the tunnels of one address, so every hundred come from another one.
+static TUNNELS: AtomicUsize = AtomicUsize::new(0);
+
 fn open(port: u16) -> Result<TcpStream> {
-    let tcp = TcpStream::connect(("127.0.0.1", port))?;
+    open_from(Ipv4Addr::LOCALHOST, port)
+}
+
+fn open_from(local: Ipv4Addr, port: u16) -> Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((local, 0)).into())?;
+    socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
+    let tcp = TcpStream::from(socket);
     tcp.set_nodelay(true)?;
     tcp.set_read_timeout(Some(PATIENCE))?;
     Ok(tcp)
@@ -89,10 +101,13 @@ impl Carrier {
                 Inner::Tls(Box::new(session))
             }
             Way::Tunnel => {
+                let hundred = TUNNELS.fetch_add(1, Ordering::Relaxed) / 100;
+                let local = Ipv4Addr::new(127, 0, 1, 1 + (hundred % 100) as u8);
+                tcp = open_from(local, port)?;
                 let cookie = format!("x-sessioncookie: {}\r\n\r\n", tcp.local_addr()?.port());
                 tcp.write_all(format!("GET /replay/r HTTP/1.0\r\n{cookie}").as_bytes())?;
                 head(&mut tcp)?;
-                let mut post = open(port)?;
+                let mut post = open_from(local, port)?;
                 post.write_all(format!("POST /replay/r HTTP/1.0\r\n{cookie}").as_bytes())?;
                 Inner::Tunnel { post }
             }

@@ -21,6 +21,8 @@ mod table;
 
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use servers::{Kind, Running};
 
 /// Where everything is, and how much is measured.
@@ -56,6 +58,10 @@ impl Setting {
 }
 
 fn main() {
+    // A thousand sessions over UDP are three thousand sockets here, and five thousand there.
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let current = Some(maximum.map_or(16_384, |most| most.min(16_384)));
+    setrlimit(Resource::Nofile, Rlimit { current, maximum }).unwrap();
     let args: Vec<String> = std::env::args().skip(1).collect();
     let after = |name: &str| {
         let at = args.iter().position(|a| a == name)?;
