@@ -54,6 +54,10 @@ pub fn service(index: Arc<dyn Index>, clock: Arc<dyn Clock>) -> Service {
             ("FindMetadata", Access::ReadMedia),
             ("GetMetadataSearchResults", Access::ReadMedia),
             ("GetSearchState", Access::ReadMedia),
+            ("SearchImageByNL", Access::ReadMedia),
+            ("GetNLSearchResults", Access::ReadMedia),
+            ("SearchImageByImage", Access::ReadMedia),
+            ("GetImageSearchResults", Access::ReadMedia),
         ])
         .build()
 }

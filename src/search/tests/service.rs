@@ -357,7 +357,7 @@ async fn media_attributes_hold_for_the_footage_around_an_instant() {
     assert_eq!(client.ask("GetMediaAttributes", &nobody).await.unwrap_err(), "ter:InvalidToken");
 }
 
-/// R6.1-3, R6.11-2, R6.13-2
+/// R6.1-3, R6.11-2, R6.13-2, R6.16-4, RH2-5: and not even that is told to strangers.
 #[tokio::test]
 async fn what_is_missing_answers_with_the_standards_fault() {
     let client = client().await;
@@ -367,5 +367,7 @@ async fn what_is_missing_answers_with_the_standards_fault() {
             "ter:NotImplemented",
             "{operation}"
         );
+        let stranger = client.ask_as(None, operation, "").await;
+        assert_eq!(stranger.unwrap_err(), "ter:NotAuthorized", "{operation}");
     }
 }
