@@ -128,6 +128,11 @@ impl Inner {
     }
 
     fn silence(&mut self, now: Instant, certain: bool) {
+        // Who looks at a screen may try in the pause, and several may at once. That teaches nothing
+        // new, and keeps sync no longer from noticing that the recorder is back.
+        if self.next_try.is_some_and(|t| now < t) {
+            return;
+        }
         self.silent = self.silent.saturating_add(1);
         if certain || self.silent >= TIMEOUTS_TO_UNREACHABLE {
             self.unreachable = true;
@@ -189,6 +194,9 @@ mod tests {
         for _ in 0..40 {
             health.observe(now, Err(&error(ErrorKind::Unreachable)));
             assert!(health.admit(now, Priority::Replay).is_ok());
+            for _ in 0..10 {
+                health.observe(now, Err(&error(ErrorKind::Unreachable)));
+            }
             let refused = health.admit(now, Priority::Backfill).unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::Unreachable);
             let Retry::Later(pause) = refused.retry() else { panic!("{refused:?}") };
