@@ -86,21 +86,41 @@ fn tell(report: &Report) {
     }
 }
 
-/// A bar a recorder, on a terminal only.
+/// How far each recorder is: a bar on a terminal, elsewhere a line for each tenth of a stage.
 struct Bars {
     all: MultiProgress,
     bars: Mutex<HashMap<String, ProgressBar>>,
-    shown: bool,
+    told: Mutex<HashMap<String, (&'static str, u8)>>,
+    terminal: bool,
 }
 
 impl Bars {
     fn new() -> Arc<Self> {
-        let shown = std::io::stderr().is_terminal();
-        Arc::new(Self { all: MultiProgress::new(), bars: Mutex::default(), shown })
+        let terminal = std::io::stderr().is_terminal();
+        let (bars, told) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { all: MultiProgress::new(), bars, told, terminal })
     }
 
     fn show(&self, p: &Progress<'_>) {
-        if !self.shown {
+        let what = match p.stage {
+            Stage::Identify => "asking what it is",
+            Stage::Clock => "measuring its clock",
+            Stage::Restate => "computing times anew",
+            Stage::Fresh => "what is new",
+            Stage::Oldest => "what was overwritten",
+            Stage::Backfill => "what is older",
+            Stage::Events => "its log",
+            Stage::Done => "done",
+        };
+        let window = p.window.map_or(String::new(), |w| format!(", {}", w.start()));
+        let message = format!("{what}, {} items{window}", p.items);
+        if !self.terminal {
+            let tenth = (p.fraction * 10.0) as u8;
+            let Ok(mut told) = self.told.lock() else { return };
+            let before = told.insert(p.device.to_string(), (what, tenth));
+            if before.is_none_or(|(stage, reached)| stage != what || tenth > reached) {
+                note(&format!("device {}: {message}, {} %", p.device, u32::from(tenth) * 10));
+            }
             return;
         }
         let Ok(mut bars) = self.bars.lock() else { return };
@@ -114,18 +134,7 @@ impl Bars {
             bar
         });
         bar.set_position((p.fraction * 1000.0) as u64);
-        let what = match p.stage {
-            Stage::Identify => "asking what it is",
-            Stage::Clock => "measuring its clock",
-            Stage::Restate => "computing times anew",
-            Stage::Fresh => "what is new",
-            Stage::Oldest => "what was overwritten",
-            Stage::Backfill => "what is older",
-            Stage::Events => "its log",
-            Stage::Done => "done",
-        };
-        let window = p.window.map_or(String::new(), |w| format!(", {}", w.start()));
-        bar.set_message(format!("{what}, {} items{window}", p.items));
+        bar.set_message(message);
     }
 
     fn done(&self) {

@@ -78,7 +78,11 @@ fn a_second_gateway_is_told_what_is_in_its_way() {
 fn a_gateway_ends_at_once_with_clients_on_it() {
     let recorder = Recorder::start(SHORT);
     let site = Site::new(&recorder);
-    site.sync();
+    // Where there is no terminal for a bar, lines tell how far it is.
+    let synced = site.sync();
+    for told in ["device yard: what is new, ", "device yard: done, ", ", 100 %"] {
+        assert!(synced.stderr.contains(told), "{told} is not in {}", synced.stderr);
+    }
     let gateway = site.serve();
     let idle = TcpStream::connect(gateway.http.strip_prefix("http://").unwrap()).unwrap();
     let truth = recorder.truth();
