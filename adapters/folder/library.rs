@@ -31,6 +31,8 @@ struct Known {
     written: Utc,
     /// `None` where it is no footage.
     probe: Option<Arc<Probe>>,
+    /// It was told that nobody knows how long it is.
+    told: bool,
 }
 
 /// A file that can be replayed.
@@ -86,7 +88,7 @@ impl Library {
             let id = numbers[&p.place];
             let at = shelves.iter().position(|s| s.channel == id).unwrap_or_else(|| {
                 let name = match &p.place {
-                    Place::Directory(name) => name.clone(),
+                    Place::Directory(name) => walk::shown(name),
                     _ => String::new(),
                 };
                 shelves.push(Shelf { channel: id, name, newest: None });
@@ -118,7 +120,7 @@ impl Library {
             let Some(probe) = self.probe(&p.file) else { continue };
             let Some(times) = self.weighing.times(&p.file, &probe, p.named.as_ref(), &self.zone)
             else {
-                tracing::debug!(file = p.file.path, "left out: its length cannot be told");
+                self.tell_once(&p.file.path);
                 continue;
             };
             let growing = now.since_us(p.file.written) < self.growing_us;
@@ -158,6 +160,19 @@ impl Library {
         Placed { place, named, file }
     }
 
+    /// A bare stream says nothing about its length, nor does its name: once for each version.
+    fn tell_once(&self, path: &str) {
+        let mut known = self.known.lock();
+        if let Some(k) = known.get_mut(path)
+            && !std::mem::replace(&mut k.told, true)
+        {
+            tracing::warn!(
+                file = walk::shown(path),
+                "left out: neither container nor name tell its length; name it START_END or put it into a container"
+            );
+        }
+    }
+
     /// What the container says; read again only when the file changed.
     fn probe(&self, file: &Found) -> Option<Arc<Probe>> {
         if let Some(known) = self.known.lock().get(&file.path)
@@ -171,11 +186,13 @@ impl Library {
             Ok(probe) if convert::is_footage(&probe) => Some(Arc::new(probe)),
             Ok(_) => None,
             Err(e) => {
-                tracing::warn!(file = file.path, error = %e, "left out: not readable as footage");
+                let file = walk::shown(&file.path);
+                tracing::warn!(file, error = %e, "left out: not readable as footage");
                 None
             }
         };
-        let known = Known { bytes: file.bytes, written: file.written, probe: probe.clone() };
+        let known =
+            Known { bytes: file.bytes, written: file.written, probe: probe.clone(), told: false };
         self.known.lock().insert(file.path.clone(), known);
         probe
     }

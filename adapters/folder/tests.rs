@@ -1,5 +1,6 @@
 //! Folders of files made by the `ffmpeg` program.
 
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -163,6 +164,25 @@ async fn every_container_gives_its_footage() {
         let codec = |d: &Demuxed| if let Demuxed::Params(p) = d { Some(p.codec) } else { None };
         assert!(items.iter().filter_map(codec).any(|c| c == Codec::H264), "{name}");
     }
+}
+
+/// Names of disks and recorders that never heard of UTF-8.
+#[tokio::test]
+async fn names_that_are_no_text_are_listed_and_played() {
+    let dir = TempDir::new().unwrap();
+    let made = make(dir.path(), "x.mp4", 2, &["-an"]);
+    let odd = std::ffi::OsString::from_vec(b"T\xfcr".to_vec());
+    std::fs::create_dir(dir.path().join(&odd)).unwrap();
+    let name = std::ffi::OsString::from_vec(b"h\xf6f_20260101_000000.mp4".to_vec());
+    std::fs::rename(made, dir.path().join(&odd).join(name)).unwrap();
+    let device = device(dir.path(), None, "page = 500");
+    let identity = device.adapter.identify(&device.cx(Priority::Backfill)).await.unwrap();
+    let [channel] = &identity.channels[..] else { panic!("{identity:?}") };
+    assert_eq!(channel.name, "T\u{fffd}r");
+    let listed = list(&device, channel.id.0, "2026-01-01T00:00:00", "2026-01-02T00:00:00").await;
+    assert_eq!(listed.len(), 1);
+    let (_, items) = open(&device, &listed[0], "2026-01-01T00:00:00", "2026-01-01T00:00:01").await;
+    assert_eq!(pictures(&items).len(), 25);
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Finding the files of a folder: bounded, and never outside it.
 
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -22,7 +24,7 @@ const EXTENSIONS: [&str; 16] = [
 /// A file of the folder.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Found {
-    /// Below the folder, `/` between its parts.
+    /// Below the folder, `/` between its parts, as [`text_of`] writes it.
     pub(crate) path: String,
     pub(crate) bytes: u64,
     /// Last written.
@@ -66,7 +68,7 @@ fn enter(root: &Path, directory: &Path, depth: usize, found: &mut Vec<Found>) ->
             continue;
         }
         let Ok(about) = fs::metadata(&path) else { continue };
-        let Some(relative) = path.strip_prefix(root).ok().and_then(Path::to_str) else { continue };
+        let Ok(relative) = path.strip_prefix(root) else { continue };
         if !about.is_file() || about.len() == 0 {
             continue;
         }
@@ -77,11 +79,7 @@ fn enter(root: &Path, directory: &Path, depth: usize, found: &mut Vec<Found>) ->
             )
             .with("folder", root.display()));
         }
-        found.push(Found {
-            path: relative.to_owned(),
-            bytes: about.len(),
-            written: written(&about),
-        });
+        found.push(Found { path: text_of(relative), bytes: about.len(), written: written(&about) });
     }
     Ok(())
 }
@@ -89,13 +87,54 @@ fn enter(root: &Path, directory: &Path, depth: usize, found: &mut Vec<Found>) ->
 /// The file behind a path that [`files`] gave, wherever links lead now.
 pub(crate) fn resolve(root: &Path, relative: &str) -> Result<PathBuf> {
     let root = fs::canonicalize(root).map_err(|e| io(e, "the folder is not there"))?;
-    let path = fs::canonicalize(root.join(relative))
+    let path = fs::canonicalize(root.join(path_of(relative)))
         .map_err(|e| io(e, "the file is not there any more").with("file", relative))?;
     if path.starts_with(&root) && path.is_file() {
         Ok(path)
     } else {
         Err(Error::not_found("not a file of the folder").with("file", relative))
     }
+}
+
+/// A path as text from which [`path_of`] makes the same path again. Names are UTF-8 as a rule; those of
+/// old recorders and disks are bytes of some other encoding, which stand as characters that nobody
+/// else uses.
+fn text_of(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        let odd = chunk.invalid().iter().map(|b| char::from_u32(ODD_BYTES + u32::from(*b)));
+        text.extend(odd.flatten());
+    }
+    text
+}
+
+/// The reverse of [`text_of`].
+fn path_of(text: &str) -> PathBuf {
+    let mut bytes = Vec::with_capacity(text.len());
+    for c in text.chars() {
+        match odd_byte(c) {
+            Some(byte) => bytes.push(byte),
+            None => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    OsString::from_vec(bytes).into()
+}
+
+/// A name for people: characters that stand for bytes are shown as replacements.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars()
+        .map(|c| if odd_byte(c).is_some() { char::REPLACEMENT_CHARACTER } else { c })
+        .collect()
+}
+
+/// A byte is written as the character this far up, in the last private plane of Unicode.
+const ODD_BYTES: u32 = 0x10_ff00;
+
+fn odd_byte(c: char) -> Option<u8> {
+    let byte = u32::from(c).checked_sub(ODD_BYTES)?;
+    // Bytes below 0x80 are never odd, and the plane ends with two that are no characters.
+    u8::try_from(byte).ok().filter(|b| *b >= 0x80)
 }
 
 fn written(about: &fs::Metadata) -> Utc {
@@ -112,5 +151,22 @@ fn io(e: std::io::Error, what: &str) -> Error {
         }
         Io::PermissionDenied => Error::new(ErrorKind::PermissionDenied, what).because(e),
         _ => Error::new(ErrorKind::Unreachable, what).because(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_are_no_text_survive() {
+        for name in [&b"plain/a.mp4"[..], b"T\xfcr/a\xff\x80.mp4", b"\xc3"] {
+            let path = PathBuf::from(OsString::from_vec(name.to_vec()));
+            let text = text_of(&path);
+            assert_eq!(path_of(&text), path, "{text:?}");
+        }
+        assert_eq!(text_of(Path::new("a/\u{e4}.mp4")), "a/\u{e4}.mp4");
+        let odd = PathBuf::from(OsString::from_vec(b"T\xfcr".to_vec()));
+        assert_eq!(shown(&text_of(&odd)), "T\u{fffd}r");
     }
 }

@@ -1,6 +1,8 @@
 //! Opening a file and reading what its container says.
 
 use std::ffi::CStr;
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
 use dvrgate_model::{CodecParams, Error, Result, TrackKind};
@@ -71,12 +73,25 @@ pub fn probe(path: &Path) -> Result<Probe> {
 /// Opens a local file.
 pub(crate) fn open(path: &Path) -> Result<Input> {
     crate::prepare();
-    // The binding takes no other paths.
-    let usable = path.to_str().filter(|p| path.is_absolute() && !p.contains('\0'));
-    let usable = usable.ok_or_else(|| {
-        Error::invalid("the path of footage must be absolute and UTF-8")
-            .with("path", path.display())
-    })?;
+    let text = path.as_os_str().as_encoded_bytes();
+    if !path.is_absolute() || text.contains(&0) {
+        return Err(
+            Error::invalid("the path of footage must be absolute").with("path", path.display())
+        );
+    }
+    // The binding takes no path that is not UTF-8; an open file has another name that is. It is
+    // opened again by that, so that one may be closed afterwards.
+    let (usable, _held) = match path.to_str() {
+        Some(usable) => (usable.to_owned(), None),
+        None => {
+            let file = File::open(path).map_err(|e| {
+                Error::not_found("the file cannot be opened")
+                    .with("path", path.display())
+                    .because(e)
+            })?;
+            (format!("/proc/self/fd/{}", file.as_raw_fd()), Some(file))
+        }
+    };
     let options: Dictionary<'_> =
         [("protocol_whitelist", "file"), ("format_whitelist", FORMATS)].into_iter().collect();
     // With the protocol named, no character of the path means anything to the library.
