@@ -227,3 +227,63 @@ fn pause_at_a_time_in_what_waits() {
     assert_eq!(status(&p.ask("PAUSE", &pause(9))), 457);
     assert_eq!(status(&p.ask("PAUSE", &pause(16))), 457);
 }
+
+/// Whatever is asked in whatever order: every request is answered with a status that has a meaning
+/// here, packets are numbered without a hole and carry the number of a PLAY, what waits is bounded, and
+/// a PLAY that says Immediate is obeyed at the end.
+#[test]
+fn no_order_of_requests_confuses_a_session() {
+    for seed in 0..400u64 {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut random = move |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) % below
+        };
+        let mut p = Player::new();
+        let mut wire = Vec::new();
+        for _ in 0..40 {
+            let (a, b) = (random(60) as i64, random(60) as i64);
+            let open = format!("Range: clock={}-\n", at(a));
+            let fields = match random(8) {
+                0 => String::new(),
+                1 | 2 => open,
+                3 => format!("Immediate: yes\n{open}"),
+                4 => format!("Rate-Control: no\n{}", range(a, b)),
+                5 => "Scale: 2.0\n".to_owned(),
+                6 => format!("Scale: -1.0\n{}", range(a, b)),
+                _ => range(a.min(b), a.max(b)),
+            };
+            let answer = match random(6) {
+                0 => p.ask("PAUSE", ""),
+                1 => p.ask("PAUSE", &format!("Range: clock={}-\n", at(a))),
+                2 => {
+                    let time = Duration::from_millis(random(400));
+                    wire.extend(p.bench.wait(time));
+                    continue;
+                }
+                _ => p.ask("PLAY", &fields),
+            };
+            let text = text(&answer);
+            let answers: Vec<&str> =
+                text.match_indices("RTSP/1.0 ").map(|(i, _)| &text[i + 9..i + 12]).collect();
+            assert_eq!(answers.len(), 1, "{seed}: {fields} {text}");
+            assert!(["200", "455", "457", "503"].contains(&answers[0]), "{seed}: {answers:?}");
+            wire.extend(answer);
+            let session = p.bench.connection.session.as_ref().unwrap();
+            assert!(session.queue.len() <= MAX_QUEUED, "{seed}");
+        }
+        wire.extend(p.ask("PLAY", &format!("Immediate: yes\n{}", range(3, 5))));
+        let last = p.cseq as u8;
+        for _ in 0..50 {
+            wire.extend(p.bench.wait(Duration::from_millis(40)));
+        }
+        let all = packets(&wire);
+        for pair in all.windows(2) {
+            let (a, b) = (pair[0].0.header.sequence, pair[1].0.header.sequence);
+            assert_eq!(b, a.wrapping_add(1), "{seed}");
+        }
+        let seen = frames(&wire);
+        assert!(seen.iter().all(|f| (101..=last).contains(&f.1)), "{seed}: {seen:?}");
+        assert_eq!(seen[seen.len() - 2..], [(3, last), (4, last)], "{seed}");
+    }
+}
