@@ -14,6 +14,8 @@ mod clocks;
 mod commands;
 #[path = "endtoend/conformance.rs"]
 mod conformance;
+#[path = "endtoend/encodings.rs"]
+mod encodings;
 #[path = "endtoend/faults.rs"]
 mod faults;
 #[path = "endtoend/hostile.rs"]

@@ -97,7 +97,10 @@ fn zeep_reads_devices_recordings_searches_and_replay_uris() {
         near(&said["latest"], last.end());
         let kinds: Vec<&str> =
             said["tracks"].as_array().unwrap().iter().map(|t| t[1].as_str().unwrap()).collect();
-        let expected: &[&str] = if channel.audio { &["Video", "Audio"] } else { &["Video"] };
+        // R5.1-2, R6.3.3-1: metadata is recorded since something happened.
+        let happened = truth.events.iter().any(|e| e.channel == Some(channel.id));
+        let expected = [("Video", true), ("Audio", channel.audio), ("Metadata", happened)];
+        let expected: Vec<_> = expected.iter().filter(|(_, is)| *is).map(|(k, _)| *k).collect();
         assert_eq!(kinds, expected);
         let uri = found["uris"][&token].as_str().unwrap();
         assert!(uri.starts_with("rtsp://127.0.0.1:"), "{uri}");
@@ -116,7 +119,7 @@ fn zeep_reads_devices_recordings_searches_and_replay_uris() {
     }
 }
 
-/// Ten seconds with sound.
+/// Ten seconds with sound, and something that happens.
 const SHORT: &str = r#"
 [clock]
 offset_s = 137.4
@@ -127,6 +130,11 @@ audio = true
 [[channel.recorded]]
 from = "-30m"
 to = "-29m50s"
+[[event]]
+kind = "motion"
+channel = 1
+at = "-29m57s"
+until = "-29m53s"
 "#;
 
 /// R8.1-2, R8.1-3, R8.4-3, R8.5.3-1, R8.T-1, R8.T-3: a player that knows nothing of replay.
@@ -153,12 +161,14 @@ fn ffprobe_counts_every_picture_over_tcp_and_udp() {
             .iter()
             .map(|s| {
                 let count = s["nb_read_frames"].as_str().unwrap_or("0");
-                (s["codec_name"].as_str().unwrap(), count.parse().unwrap())
+                // The metadata track is of no encoding that it knows.
+                (s["codec_name"].as_str().unwrap_or("data"), count.parse().unwrap())
             })
             .collect();
         assert_eq!(streams.get("h264"), Some(&pictures), "{transport}: {streams:?}");
         // Ten seconds of sound in blocks of 40 ms.
         assert!(streams["pcm_alaw"] >= 240, "{transport}: {streams:?}");
+        assert!(streams.contains_key("data"), "{transport}: {streams:?}");
     }
     gateway.stop();
 }

@@ -36,11 +36,23 @@ pub struct Client {
     last: Option<Utc>,
 }
 
+/// What a stream carries.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Kind {
+    /// Access units of video.
+    #[default]
+    Picture,
+    /// Sound.
+    Sound,
+    /// Documents of the metadata track.
+    Document,
+}
+
 /// A medium of the session.
 #[derive(Default)]
 struct Stream {
     channel: u8,
-    video: bool,
+    kind: Kind,
     sequence: Option<u16>,
     open: Option<Unit>,
     part: Vec<u8>,
@@ -81,8 +93,10 @@ pub struct Unit {
     pub cseq: u8,
     /// RTP timestamp.
     pub ticks: u32,
-    /// NAL units of a picture, or the one payload of sound.
+    /// NAL units of a picture, the one payload of sound, the parts of a document.
     pub payloads: Vec<Vec<u8>>,
+    /// Of which stream.
+    pub kind: Kind,
 }
 
 enum Message {
@@ -121,11 +135,22 @@ impl Client {
 
     /// Connects and sets up the picture, or the picture and the sound.
     pub fn ready(url: &str, sound: bool) -> Self {
+        let kinds: &[Kind] = if sound { &[Kind::Picture, Kind::Sound] } else { &[Kind::Picture] };
+        Self::ready_for(url, kinds)
+    }
+
+    /// Connects and sets up the streams of these kinds, one of each at least.
+    pub fn ready_for(url: &str, kinds: &[Kind]) -> Self {
         let mut client = Self::open(url);
         let media: Vec<String> = client.sdp.split("\nm=").skip(1).map(str::to_owned).collect();
         for media in media {
-            let video = media.starts_with("video");
-            if !video && !sound {
+            let kind = match media.split(' ').next().unwrap() {
+                "video" => Kind::Picture,
+                "audio" => Kind::Sound,
+                "application" => Kind::Document,
+                other => panic!("{other}"),
+            };
+            if !kinds.contains(&kind) {
                 continue;
             }
             // R8.2-2, R8.2-5
@@ -145,9 +170,11 @@ impl Client {
             let session = answer.field("session").unwrap();
             assert!(session.contains("timeout="), "{session}");
             client.session = Some(session.split(';').next().unwrap().to_owned());
-            client.streams.push(Stream { channel, video, ..Stream::default() });
+            client.streams.push(Stream { channel, kind, ..Stream::default() });
         }
-        assert!(client.streams.iter().any(|s| s.video), "{}", client.sdp);
+        for kind in kinds {
+            assert!(client.streams.iter().any(|s| s.kind == *kind), "{kind:?} in {}", client.sdp);
+        }
         client
     }
 
@@ -224,7 +251,7 @@ impl Client {
                 continue;
             };
             if let Some(unit) = self.streams[n].packet(&packet) {
-                let video = self.streams[n].video;
+                let video = self.streams[n].kind == Kind::Picture;
                 self.last = Some(unit.at);
                 let end = last(&unit, video);
                 units.push(unit);
@@ -339,6 +366,7 @@ impl Stream {
                 cseq: packet[25],
                 ticks,
                 payloads: Vec::new(),
+                kind: self.kind,
             });
             body = 28;
         }
@@ -346,9 +374,17 @@ impl Stream {
         let unit = self.open.as_mut().expect("the first packet of a unit has the extension");
         assert_eq!(unit.ticks, ticks, "one timestamp for all packets of a unit");
         let payload = &packet[body..];
-        if !self.video {
-            unit.payloads.push(payload.to_vec());
-            return self.open.take();
+        match self.kind {
+            Kind::Picture => {}
+            // R8.T-11: the marker is on the last packet of a document.
+            Kind::Document => {
+                unit.payloads.push(payload.to_vec());
+                return if marker { self.open.take() } else { None };
+            }
+            Kind::Sound => {
+                unit.payloads.push(payload.to_vec());
+                return self.open.take();
+            }
         }
         match payload[0] & 0x1F {
             28 => {
