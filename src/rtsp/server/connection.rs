@@ -134,6 +134,11 @@ impl Connection {
         !self.wants.is_empty()
     }
 
+    /// Whether there is a session.
+    pub fn has_session(&self) -> bool {
+        self.session.is_some()
+    }
+
     /// What is to be written to the connection.
     pub fn out(&mut self) -> &mut Packets {
         &mut self.out

@@ -20,6 +20,7 @@ mod dispatch;
 mod playback;
 mod pump;
 mod queue;
+mod seats;
 mod session;
 mod setup;
 #[cfg(test)]
@@ -56,7 +57,8 @@ pub struct ServerConfig {
     pub session_timeout: SessionTimeout,
     /// A connection without a session ends after this long without a message.
     pub idle_timeout: Duration,
-    /// Connections at the same time; one more is closed at once.
+    /// Connections at the same time. Beyond it one without a session gives way to the next; where all
+    /// have one, that is closed at once.
     pub max_connections: usize,
     /// Multicast addresses that clients may ask for; `None` refuses multicast.
     pub multicast: Option<Groups>,

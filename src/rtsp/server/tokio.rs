@@ -24,7 +24,8 @@ use tokio_rustls::rustls;
 use tokio_util::io::poll_read_buf;
 use tokio_util::sync::CancellationToken;
 
-use super::transport::{Pairs, Stream, Via, serve_any};
+use super::seats::{Seat, Seats};
+use super::transport::{Pairs, Stream, Via, serve_seated};
 use super::udp::Datagrams;
 use super::{Application, Connection, Now, Peer, Playing, Presentation, ServerConfig, Unit, Want};
 
@@ -104,6 +105,7 @@ impl Server {
     pub async fn run(self, stop: CancellationToken) -> Result<()> {
         let places = Arc::new(Semaphore::new(self.shared.config.max_connections));
         let mut connections = JoinSet::new();
+        let mut seats = Seats::default();
         loop {
             let accepted = ::tokio::select! {
                 () = stop.cancelled() => break,
@@ -118,16 +120,24 @@ impl Server {
                     continue;
                 }
             };
-            let Ok(place) = places.clone().try_acquire_owned() else {
-                tracing::warn!("too many RTSP connections");
+            let place = places.clone().try_acquire_owned().ok();
+            if place.is_none() && !seats.free_one() {
+                tracing::warn!("too many RTSP sessions");
                 continue;
-            };
+            }
             let (shared, stop, tls) = (self.shared.clone(), stop.clone(), self.tls.clone());
+            let (seat, places) = (seats.take(), places.clone());
             connections.spawn(async move {
-                let _place = place;
+                // Who was asked to leave does so at once.
+                let place = match place {
+                    Some(place) => Some(place),
+                    None => timeout(CLOSE_TIME, places.acquire_owned()).await.ok().and_then(Result::ok),
+                };
+                let Some(_place) = place else { return };
                 ::tokio::select! {
                     () = stop.cancelled() => {}
-                    result = accept(stream, tls, shared) => if let Err(error) = result {
+                    () = seat.must_leave() => tracing::debug!("a silent connection gives way"),
+                    result = accept(stream, tls, shared, seat.clone()) => if let Err(error) = result {
                         tracing::debug!(%error, "connection ended");
                     }
                 }
@@ -143,18 +153,19 @@ async fn accept(
     stream: TcpStream,
     tls: Option<Arc<rustls::ServerConfig>>,
     shared: Arc<Shared>,
+    seat: Seat,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     #[cfg(target_os = "linux")]
     SockRef::from(&stream).set_tcp_notsent_lowat(NOT_SENT_LOW_WATER)?;
     let peer = Peer { remote: stream.peer_addr()?.ip(), local: stream.local_addr()?.ip() };
     let Some(tls) = tls else {
-        return serve_any(stream, BytesMut::new(), peer, Via::Plain, shared).await;
+        return serve_seated(stream, BytesMut::new(), peer, Via::Plain, shared, seat).await;
     };
     let greeted = timeout(HANDSHAKE_TIME, TlsAcceptor::from(tls).accept(stream)).await;
     let stream = greeted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let stream: Box<dyn Stream> = Box::new(stream);
-    serve_any(stream, BytesMut::new(), peer, Via::Tls, shared).await
+    serve_seated(stream, BytesMut::new(), peer, Via::Tls, shared, seat).await
 }
 
 /// Serves one connection that carries RTSP until it ends.
@@ -162,7 +173,7 @@ pub async fn serve_connection<S>(io: S, peer: Peer, shared: Arc<Shared>) -> io::
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
-    serve_opened(io, BytesMut::new(), peer, true, shared).await
+    serve_opened(io, BytesMut::new(), peer, true, shared, Seat::default()).await
 }
 
 /// The same after its first bytes were read; `datagrams`: whether UDP may be set up.
@@ -172,6 +183,7 @@ pub(super) async fn serve_opened<S>(
     peer: Peer,
     datagrams: bool,
     shared: Arc<Shared>,
+    seat: Seat,
 ) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,
@@ -195,6 +207,7 @@ where
         unflushed: false,
     };
     while !driver.take_wants(&*shared.application) {
+        seat.set_busy(driver.connection.has_session());
         poll_fn(|cx| driver.poll(cx)).await?;
     }
     // TLS and WebSocket have something to say at the end.

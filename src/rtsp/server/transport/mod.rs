@@ -25,4 +25,5 @@ mod websocket;
 
 pub use self::opening::WEBSOCKET_PATH;
 pub(super) use self::pairs::Pairs;
+pub(super) use self::tokio::serve_seated;
 pub use self::tokio::{Stream, Via, serve_any};

@@ -15,6 +15,7 @@ use super::pairs::Up;
 use super::tunnel::Tunnel;
 use super::websocket::WebSocket;
 use crate::server::Peer;
+use crate::server::seats::Seat;
 use crate::server::tokio::{Shared, serve_opened};
 
 /// A connection's bytes.
@@ -43,11 +44,26 @@ const FIRST_BYTES: usize = 512;
 
 /// Serves a connection, whatever it turns out to carry. `first` was read from it already.
 pub async fn serve_any<S>(
+    io: S,
+    first: BytesMut,
+    peer: Peer,
+    via: Via,
+    shared: Arc<Shared>,
+) -> io::Result<()>
+where
+    S: Stream + 'static,
+{
+    serve_seated(io, first, peer, via, shared, Seat::default()).await
+}
+
+/// The same for a connection that may have to give way.
+pub(in crate::server) async fn serve_seated<S>(
     mut io: S,
     mut first: BytesMut,
     peer: Peer,
     via: Via,
     shared: Arc<Shared>,
+    seat: Seat,
 ) -> io::Result<()>
 where
     S: Stream + 'static,
@@ -57,7 +73,7 @@ where
     let asks = match opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? {
         Some(asks) => asks,
         // Over TLS the footage stays in it.
-        None => return serve_opened(io, first, peer, via == Via::Plain, shared).await,
+        None => return serve_opened(io, first, peer, via == Via::Plain, shared, seat).await,
     };
     // Few, and there is a copy or a pairing anyway: one type for all of them is enough.
     let io: Box<dyn Stream> = Box::new(io);
@@ -67,8 +83,8 @@ where
             let answer = opening::websocket_answer(&shared.config.name, &accept);
             return match say(io, &answer).await? {
                 Some(io) => {
-                    serve_opened(WebSocket::new(io, first), BytesMut::new(), peer, false, shared)
-                        .await
+                    let io = WebSocket::new(io, first);
+                    serve_opened(io, BytesMut::new(), peer, false, shared, seat).await
                 }
                 None => Ok(()),
             };
@@ -78,8 +94,8 @@ where
                 let answer = opening::tunnel_answer(&shared.config.name);
                 return match say(io, &answer).await? {
                     Some(io) => {
-                        serve_opened(Tunnel::new(io, down), BytesMut::new(), peer, false, shared)
-                            .await
+                        let io = Tunnel::new(io, down);
+                        serve_opened(io, BytesMut::new(), peer, false, shared, seat).await
                     }
                     None => Ok(()),
                 };
@@ -87,7 +103,7 @@ where
             Err(status) => Err((io, status)),
         },
         Asks::TunnelUp(cookie) => match shared.tunnels.up(peer.remote, cookie) {
-            Ok(up) => carry(io, first, up).await,
+            Ok(up) => carry(io, first, up, &seat).await,
             Err(status) => Err((io, status)),
         },
     };
@@ -139,11 +155,13 @@ async fn carry(
     mut io: Box<dyn Stream>,
     first: BytesMut,
     mut up: Up,
+    seat: &Seat,
 ) -> Result<(), (Box<dyn Stream>, HttpStatus)> {
     let mine = *up.newest.borrow_and_update();
     if timeout(MEETING_TIME, up.paired.wait_for(|paired| *paired)).await.is_err() {
         return Err((io, HttpStatus::TIMEOUT));
     }
+    seat.set_busy(true);
     let turn = up.turn.clone();
     let Ok(_turn) = timeout(MEETING_TIME, turn.lock()).await else {
         return Err((io, HttpStatus::UNAVAILABLE));
