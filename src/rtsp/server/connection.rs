@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use dvrgate_auth::Identity;
 use dvrgate_model::Result;
 
-use super::playback::PlayWaiting;
+use super::playback::{PlayWaiting, overtakes};
 use super::session::Session;
 use super::{
     DescribeRequest, Destination, Now, Peer, PlayRequest, Playing, Presentation, ServerConfig, Unit,
@@ -57,6 +57,8 @@ pub struct Connection {
     /// What was described last on this connection.
     pub(super) described: Option<(String, Presentation)>,
     pub(super) waiting: Option<Waiting>,
+    /// The request that comes next, where it has to wait for the one that is open.
+    next: Option<Request>,
     pub(super) wants: VecDeque<Want>,
     pub(super) out: Packets,
     pub(super) datagrams: Packets,
@@ -86,6 +88,7 @@ impl Connection {
             session: None,
             described: None,
             waiting: None,
+            next: None,
             wants: VecDeque::new(),
             out: Packets::default(),
             datagrams: Packets::default(),
@@ -218,12 +221,19 @@ impl Connection {
 
     /// Takes requests while none is open.
     pub(super) fn work(&mut self, now: Now) {
-        while self.waiting.is_none() && !self.closing && self.out.pending_bytes() < MAX_OUT_BYTES {
-            match self.reader.next_item() {
+        while !self.closing && self.out.pending_bytes() < MAX_OUT_BYTES && self.may_take() {
+            let next = self.next.take().map(Item::Request);
+            match next.map_or_else(|| self.reader.next_item(), |next| Ok(Some(next))) {
                 Ok(None) => break,
                 Ok(Some(Item::Request(request))) => {
                     self.message = now.instant;
-                    self.request(request, now);
+                    match self.waiting.take() {
+                        None => self.request(request, now),
+                        Some(Waiting::Play(play)) if overtakes(&request) => {
+                            self.overtake(play, request, now);
+                        }
+                        waiting => (self.waiting, self.next) = (waiting, Some(request)),
+                    }
                 }
                 // RTCP of interleaved clients is a sign of life by having come at all.
                 Ok(Some(Item::Packet { .. } | Item::Response(_))) => {}
@@ -233,6 +243,15 @@ impl Connection {
                     self.close();
                 }
             }
+        }
+    }
+
+    /// Whether a request may be looked at: none is open, or a PLAY that another may overtake.
+    fn may_take(&self) -> bool {
+        match &self.waiting {
+            None => true,
+            Some(Waiting::Play(_)) => self.next.is_none(),
+            Some(_) => false,
         }
     }
 

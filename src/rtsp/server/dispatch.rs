@@ -53,7 +53,7 @@ impl Connection {
         }
     }
 
-    fn dispatch(&mut self, request: &Request, now: Now) -> Handled {
+    pub(super) fn dispatch(&mut self, request: &Request, now: Now) -> Handled {
         if !request.version.get(5..).is_some_and(|v| v.starts_with("1.")) {
             return Err(Status::VERSION.into());
         }

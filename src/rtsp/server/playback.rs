@@ -11,7 +11,7 @@ use crate::headers::{
     BadHeader, CSeq, ClockRange, Frames, Immediate, Range, RateControl, RtpInfo, RtpInfoEntry,
     Scale, Speed,
 };
-use crate::message::{Request, Status};
+use crate::message::{Method, Request, Status};
 
 /// A PLAY that waits for the application.
 #[derive(Debug)]
@@ -172,6 +172,20 @@ impl Connection {
         self.reply_play(&waiting.request, range, playing.scale, Some(&times));
     }
 
+    /// Somebody scrubs: a place that is being looked for is not wanted any more. The PLAY for it is
+    /// answered as one that waits is; what was begun for it is dropped.
+    pub(super) fn overtake(&mut self, mut old: Box<PlayWaiting>, request: Request, now: Now) {
+        if old.queued.is_none() {
+            let range = old.request.fields.get("Range").and_then(|r| r.parse().ok());
+            self.reply_play(&old.request, range, old.options.scale.unwrap_or(1.0), None);
+            old.queued = Some(None);
+        }
+        if let Err(refused) = self.dispatch(&request, now) {
+            self.waiting = Some(Waiting::Play(old));
+            self.refuse(&request, refused);
+        }
+    }
+
     /// R8.5.1-5, R8.5.1-6, R8.5.1-7
     pub(super) fn reply_play(
         &mut self,
@@ -214,6 +228,16 @@ impl Connection {
             Some((path, _)) if path == session.path => Err(Status::ONLY_AGGREGATE.into()),
             _ => Err(Status::NOT_FOUND.into()),
         }
+    }
+}
+
+/// Whether a request does not wait for the PLAY before it (R8.10-1).
+pub(super) fn overtakes(request: &Request) -> bool {
+    let immediate = request.fields.get("Immediate").and_then(|i| i.parse::<Immediate>().ok());
+    match request.method {
+        Method::Play => immediate.is_some_and(|i| i.0),
+        Method::Teardown => true,
+        _ => false,
     }
 }
 

@@ -133,6 +133,8 @@ struct Bench {
     refuse_ports: bool,
     /// What the application was asked to play.
     asked: Vec<PlayRequest>,
+    /// It does not answer that yet.
+    slow: bool,
 }
 
 impl Bench {
@@ -141,7 +143,15 @@ impl Bench {
         let peer =
             Peer { remote: "192.0.2.9".parse().unwrap(), local: "192.0.2.10".parse().unwrap() };
         let connection = Connection::new(Arc::new(config), peer, now);
-        Self { connection, now, units: None, closed: false, refuse_ports: false, asked: Vec::new() }
+        Self {
+            connection,
+            now,
+            units: None,
+            closed: false,
+            refuse_ports: false,
+            asked: Vec::new(),
+            slow: false,
+        }
     }
 
     fn send(&mut self, text: &str) -> Vec<u8> {
@@ -173,6 +183,7 @@ impl Bench {
                         self.connection.bound(Err(std::io::ErrorKind::AddrInUse.into()), self.now);
                     }
                     Want::Bind { .. } => self.connection.bound(Ok((62_000, 62_001)), self.now),
+                    Want::Play(r) if self.slow => self.asked.push(r),
                     Want::Play(r) => {
                         self.asked.push(r.clone());
                         let result = Clip.play(r).now_or_never().unwrap();

@@ -119,6 +119,42 @@ fn immediate_drops_what_plays_and_what_waits() {
     assert!(p.bench.asked.last().unwrap().discontinuity);
 }
 
+/// R8.10-1: who scrubs over footage that has to be fetched first is not held up by places that it has
+/// left already; what is refused changes nothing, and other requests wait for their turn.
+#[test]
+fn immediate_overtakes_a_play_that_is_not_answered_yet() {
+    let mut p = Player::new();
+    p.bench.slow = true;
+    assert_eq!(p.ask("PLAY", &range(0, 5)), b"", "not known yet where it begins");
+    let jump = |frame| format!("Immediate: yes\nRange: clock={}-\n", at(frame));
+    for frame in [10, 20] {
+        let wire = p.ask("PLAY", &jump(frame));
+        assert_eq!((status(&wire), field(&wire, "CSeq")), (200, (p.cseq - 1).to_string()));
+        assert_eq!(field(&wire, "RTP-Info"), format!("url={URL}/track1"));
+    }
+    // The one before is answered, and goes on.
+    let wire = p.ask("PLAY", "Immediate: yes\nRange: smpte=1-\n");
+    let answers = text(&wire);
+    let codes: Vec<&str> = answers.lines().filter_map(|l| l.strip_prefix("RTSP/1.0 ")).collect();
+    assert_eq!(codes, ["200 OK", "457 Invalid Range"], "{answers}");
+    assert_eq!(p.ask("GET_PARAMETER", ""), b"", "in its turn");
+    p.bench.slow = false;
+    let playing = Clip.play(p.bench.asked.last().unwrap().clone()).now_or_never().unwrap().unwrap();
+    assert!(p.bench.connection.playing(Ok(&playing), p.bench.now));
+    p.bench.units = Some(playing.units);
+    let wire = p.bench.run();
+    assert_eq!(field(&wire, "CSeq"), p.cseq.to_string(), "GET_PARAMETER");
+    let mut got = frames(&wire);
+    got.extend(p.watch(1));
+    assert_eq!(got[..3], numbered(&[(20..23, 103)]));
+    // The end of the session waits for nothing.
+    p.bench.slow = true;
+    p.ask("PLAY", &jump(30));
+    let codes = text(&p.ask("TEARDOWN", ""));
+    assert_eq!(codes.matches("RTSP/1.0 200 OK").count(), 2, "{codes}");
+    assert!(p.bench.connection.session.is_none() && p.bench.units.is_none());
+}
+
 /// A range without an end has nothing after it: what comes during it takes its place.
 #[test]
 fn a_range_without_an_end_does_not_hold_up_others() {
