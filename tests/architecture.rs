@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)] // a test may
 
+#[path = "architecture/image.rs"]
+mod image;
 #[path = "architecture/imports.rs"]
 mod imports;
 #[path = "architecture/licences.rs"]
