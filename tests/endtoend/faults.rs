@@ -13,6 +13,8 @@ const SECOND_US: i64 = 1_000_000;
 const FRAME_US: i64 = 80_000;
 /// A command with an unwilling recorder ends in this time.
 const BEARABLE: Duration = Duration::from_secs(100);
+/// A transfer that stalls does so behind its first pictures.
+const STALL_BYTES: u64 = 200_000;
 
 const YARD: &str = r#"
 [clock]
@@ -92,6 +94,59 @@ fn footage_that_was_stored_plays_without_the_recorder() {
     let again = site.serve();
     recorder.control.change(|f| f.unplugged = true);
     assert_eq!(plays(&again, &recorder, 0), pictures, "kept over kill -9");
+}
+
+#[test]
+fn transfers_that_break_are_taken_up_again() {
+    let recorder = Recorder::start(YARD);
+    let site = Site::new(&recorder);
+    site.sync();
+    let mut gateway = site.serve();
+    // A transfer ends in the middle of its program stream, connection and all, after some nine
+    // seconds.
+    recorder.control.change(|f| f.truncate_after_bytes = Some(1_000_000));
+    plays(&gateway, &recorder, 0);
+    assert!(gateway.figure("footage_transfer_breaks_total") >= 1);
+    // Every other one breaks right behind its headers.
+    recorder.control.change(|f| {
+        *f = Faults { drop_after_headers_every: 2, ..Faults::default() };
+    });
+    plays(&gateway, &recorder, 100);
+    assert!(gateway.alive());
+    recorder.control.change(|f| *f = Faults::default());
+    plays(&gateway, &recorder, 200);
+    eventually("no session is left", || {
+        (recorder.counters.read().playback_open == 0).then_some(())
+    });
+    assert_eq!(recorder.counters.read().playback_max, 1, "one session is freed before the next");
+    gateway.stop();
+}
+
+#[test]
+fn a_transfer_that_stalls_is_given_up_and_taken_up_again() {
+    let recorder = Recorder::start(YARD);
+    let site = Site::new(&recorder);
+    site.sync();
+    let gateway = site.serve();
+    let before = recorder.counters.read().footage_bytes_sent;
+    recorder.control.change(|f| f.stall_after_bytes = Some(STALL_BYTES));
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            eventually("the transfer stalls", || {
+                let sent = recorder.counters.read().footage_bytes_sent - before;
+                (sent >= STALL_BYTES).then_some(())
+            });
+            recorder.control.change(|f| *f = Faults::default());
+        });
+        // A viewer notices a pause.
+        plays(&gateway, &recorder, 0);
+    });
+    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+    gateway.stop();
+    eventually("no session is left", || {
+        (recorder.counters.read().playback_open == 0).then_some(())
+    });
 }
 
 #[test]
