@@ -15,6 +15,7 @@
 
 mod directory;
 mod file;
+mod leb128;
 mod open;
 mod read;
 pub mod record;

@@ -12,6 +12,7 @@ use dvrgate_model::{
     Utc,
 };
 
+use super::leb128::{Reader, put, put_bytes, put_signed};
 use crate::Reading;
 
 /// Starts every record; the last byte is the version.
@@ -22,8 +23,6 @@ pub const HEAD_BYTES: usize = 12;
 pub const MAX_RECORD_BYTES: usize = 4 << 20;
 /// No GOP has more units.
 pub const MAX_FRAMES: usize = 65_536;
-/// Texts and parameter sets in records.
-const MAX_TEXT_BYTES: usize = 64 << 10;
 const MAX_PARAMETER_SETS: usize = 64;
 
 /// What a record says.
@@ -292,64 +291,6 @@ fn kind_of(code: u8) -> Option<FrameKind> {
         4 => FrameKind::Metadata,
         _ => return None,
     })
-}
-
-fn put(out: &mut Vec<u8>, mut n: u64) {
-    while n >= 0x80 {
-        out.push(n as u8 | 0x80);
-        n >>= 7;
-    }
-    out.push(n as u8);
-}
-
-fn put_signed(out: &mut Vec<u8>, n: i64) {
-    put(out, (n << 1 ^ n >> 63) as u64);
-}
-
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    put(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn byte(&mut self) -> Option<u8> {
-        let (&b, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(b)
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let mut n = 0u64;
-        for shift in (0..64).step_by(7) {
-            let b = self.byte()?;
-            if shift == 63 && b > 1 {
-                return None;
-            }
-            n |= u64::from(b & 0x7f) << shift;
-            if b & 0x80 == 0 {
-                return Some(n);
-            }
-        }
-        None
-    }
-
-    fn signed(&mut self) -> Option<i64> {
-        let n = self.number()?;
-        Some((n >> 1) as i64 ^ -((n & 1) as i64))
-    }
-
-    fn bytes(&mut self) -> Option<&'a [u8]> {
-        let len = usize::try_from(self.number()?).ok().filter(|n| *n <= MAX_TEXT_BYTES)?;
-        let (head, rest) = self.0.split_at_checked(len)?;
-        self.0 = rest;
-        Some(head)
-    }
-
-    fn text(&mut self) -> Option<&'a str> {
-        std::str::from_utf8(self.bytes()?).ok()
-    }
 }
 
 #[cfg(test)]
