@@ -17,12 +17,12 @@ const TIME: Duration = Duration::from_secs(6);
 
 /// Sessions at the pace of recording.
 pub fn paced(setting: &Setting) {
-    let counts: &[usize] = if setting.quick { &[2] } else { &[1, 10, 100, 200, 1000] };
-    let mut costs = Table::new("server's CPU-s/GB", counts);
-    let mut late = Table::new("lateness p99 / max, ms", counts);
-    let mut rates = Table::new("Mbit/s a session", counts);
-    let mut own = Table::new("own memory a session, kB", counts);
-    for &sessions in counts {
+    let counts = setting.counts(2, [1, 10, 100, 200, 1000]);
+    let mut costs = Table::new("server's CPU-s/GB", &counts);
+    let mut late = Table::new("lateness p99 / max, ms", &counts);
+    let mut rates = Table::new("Mbit/s a session", &counts);
+    let mut own = Table::new("own memory a session, kB", &counts);
+    for sessions in counts {
         let mut add = |who: &str, server: Running, way| {
             let mut crowd = match measure(&server, way, sessions, setting.quick) {
                 Ok(crowd) => crowd,

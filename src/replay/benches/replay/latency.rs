@@ -23,8 +23,8 @@ fn times() -> Table {
 pub fn latency(setting: &Setting) {
     let mut table = times();
     let count = if setting.quick { 10 } else { 300 };
-    let others: &[usize] = if setting.quick { &[0, 2] } else { &[0, 9, 99, 999] };
-    for &others in others {
+    for sessions in setting.counts(3, [1, 10, 100, 1000]) {
+        let others = sessions - 1;
         let server = setting.dvrgate();
         let stop = AtomicBool::new(false);
         let crowd = (others > 0).then(|| Crowd::new(&server, Way::Tcp, others).expect("sessions"));
@@ -40,7 +40,7 @@ pub fn latency(setting: &Setting) {
                     }
                 });
             }
-            let among = match others + 1 {
+            let among = match sessions {
                 1 => String::new(),
                 n => format!(", {n} sessions"),
             };

@@ -11,11 +11,11 @@ use super::table::{Table, share};
 
 /// Replay as fast as it goes.
 pub fn unpaced(setting: &Setting) {
-    let counts: &[usize] = if setting.quick { &[1, 4] } else { &[1, 10, 100, 1000] };
+    let counts = setting.counts(4, [1, 10, 100, 1000]);
     let rounds = if setting.quick { 1 } else { 3 };
-    let mut rates = Table::new("GB/s, all sessions together", counts);
-    let mut costs = Table::new("server's CPU-s/GB", counts);
-    for &sessions in counts {
+    let mut rates = Table::new("GB/s, all sessions together", &counts);
+    let mut costs = Table::new("server's CPU-s/GB", &counts);
+    for sessions in counts {
         let mut series: Vec<(String, Series)> = Vec::new();
         for _ in 0..rounds {
             let mut add = |who: &str, server: Running, way| {

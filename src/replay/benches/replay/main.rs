@@ -1,7 +1,7 @@
 //! What replay costs: the real server over a full store, beside the limit (packets out of a mapped
 //! file by plain writev), gst-rtsp-server and live555, each in a process of its own, in turns.
 //!
-//! `cargo bench -p dvrgate-replay [-- --quick] [--clip FILE] [--dir DIR] [PART...]` with the parts
+//! `cargo bench -p dvrgate-replay -- [--quick] [--sessions N] [--clip FILE] [--dir DIR] [PART...]`: parts
 //! `unpaced`, `latency`, `cold`, `recorder`, `paced`, `seeks`. `LIVE555_MEDIA_SERVER` names the program
 //! of live555, `DVRGATE_DEMO` dvrgate itself with its demo, for `recorder`.
 
@@ -31,9 +31,20 @@ pub struct Setting {
     clip: PathBuf,
     file: Option<PathBuf>,
     pub quick: bool,
+    /// Only that many.
+    sessions: Option<usize>,
 }
 
 impl Setting {
+    /// The numbers of sessions to measure.
+    pub fn counts<const N: usize>(&self, quick: usize, all: [usize; N]) -> Vec<usize> {
+        match (self.sessions, self.quick) {
+            (Some(only), _) => vec![only],
+            (None, true) => vec![quick],
+            (None, false) => all.to_vec(),
+        }
+    }
+
     pub fn dvrgate(&self) -> Running {
         Running::again(Kind::Dvrgate, "--serve", &self.store)
     }
@@ -89,6 +100,7 @@ fn main() {
         file: Some(dir.join("hour.mkv")).filter(|f| f.exists() || footage::file(&clip, f)),
         clip,
         quick,
+        sessions: after("--sessions").and_then(|n| n.to_str()?.parse().ok()),
     };
     if !setting.store.exists() {
         let bytes = footage::fill(&setting.clip, &setting.store).unwrap();

@@ -140,7 +140,10 @@ pub fn serve(dir: &Path) {
         let (index, footage) = footage::open(dir).await;
         let application =
             dvrgate_replay::playback::application(index, footage.clone(), footage.clone());
-        let shared = Shared::new(ServerConfig::default(), application);
+        // The crowds of this benchmark say nothing, and a slow machine takes long to open them.
+        let config = ServerConfig::default();
+        config.session_timeout.set(Duration::from_secs(600));
+        let shared = Shared::new(config, application);
         let mut ports = Vec::new();
         let mut servers = Vec::new();
         for tls in [None, Some(tls())] {
