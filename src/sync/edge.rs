@@ -260,7 +260,9 @@ impl Search {
             _ if self.checked.is_some_and(|i| i.and(known.within).width_us() >= 0) => FAIR_US,
             _ => NARROW_US,
         };
-        known.within.width_us() <= enough_us
+        let coarse_us =
+            if known.resolution_us > 1_000_000 { known.resolution_us / COARSE } else { 0 };
+        known.within.width_us() <= enough_us.max(coarse_us)
     }
 
     /// What holds the offset, and when it did.
@@ -269,6 +271,8 @@ impl Search {
     }
 }
 
+/// Of a clock without seconds a sweep tells enough: each edge that is waited for takes a minute.
+const COARSE: i64 = 20;
 /// Narrow enough: its middle is less than half a frame off.
 const NARROW_US: i64 = 32_000;
 /// Good enough where more would take long: its middle is less than a frame off.

@@ -247,3 +247,18 @@ fn a_display_that_lags_is_bounded_by_what_it_showed() {
     assert!(within.low_us <= 551_000 && 598_000 <= within.high_us, "{within:?}");
     assert!(within.width_us() < 100_000, "{within:?}");
 }
+
+/// A clock that shows no seconds: each edge that is waited for takes a minute, so few are.
+#[test]
+fn a_clock_without_seconds_is_known_after_three_minutes() {
+    let resolution_us = 60 * SECOND_US;
+    for seed in 0..200 {
+        let way = Way::Steady(3_000);
+        let offset_us = 7_919_000 * seed as i64;
+        let world = World { offset_us, drift_ppb: 0, resolution_us, way, pause_us: PAUSES_US[1] };
+        let seen = world.run(Search::new(PAUSES_US[1], 12), seed);
+        assert!(seen.holds_the_truth(), "{seed}");
+        assert!(seen.within.width_us() <= 3 * SECOND_US, "{seed}: {:?}", seen.within);
+        assert!(seen.took_us <= 200 * SECOND_US, "{seed}: {} us", seen.took_us);
+    }
+}
