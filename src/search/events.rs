@@ -2,18 +2,18 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
-use dvrgate_index::{EventCursor, EventSelect, Scope, Snapshot, StateQuery, blocking};
+use dvrgate_index::{EventCursor, EventSelect, Scope, Snapshot, StateQuery};
 use dvrgate_model::{
     Direction, EventOrigin, Items, Recording, RecordingEvent, Stamp, Topic, Track, TrackKind, Utc,
     topics,
 };
-use dvrgate_soap::{Call, Element, Fault, Simple as _, Value as _, ns};
+use dvrgate_soap::{Call, Element, Fault, ns};
 
+use crate::results::{Steps, deliver};
 use crate::service::Search;
 use crate::topic::TopicFilter;
-use crate::wire::{FindEvents, FindResponse, GetResults, SearchState, keep_alive, max_matches};
+use crate::wire::{FindEvents, FindResponse, keep_alive, max_matches};
 use crate::xpath::Filter;
 use crate::{faults, notification, scope};
 
@@ -85,56 +85,9 @@ pub async fn find(s: Arc<Search>, call: Call, q: FindEvents) -> Result<FindRespo
 
 /// Delivers the next results.
 pub async fn results(s: Arc<Search>, call: Call) -> Result<Element, Fault> {
-    let q = GetResults::read(&call.request)?;
-    let mut lease = s.events.take(&q.token).map_err(|e| faults::of_session(&call, &e))?;
-    let limit = q.limit(lease.left);
-    let wait = q.wait_time.map_or(DEFAULT_WAIT, |w| w.0).min(MAX_WAIT);
-    let deadline = s.clock.now() + wait;
-
-    let mut elements = Vec::new();
-    let mut reached = lease.state.position();
-    while elements.len() < limit {
-        if let Some(event) = lease.state.ready.pop_front() {
-            reached = event.at.utc;
-            let virtual_at = (event.id == VIRTUAL).then_some(event.at.utc);
-            elements.push(notification::result(&event, virtual_at));
-            continue;
-        }
-        if lease.state.is_through() || s.clock.now() > deadline {
-            break;
-        }
-        // The search is worked on as a copy, so that a failing index does not end the session.
-        let mut search = lease.state.clone();
-        let snapshot = Arc::clone(&search.snapshot);
-        let step = blocking(snapshot, move |_| search.advance().map(|()| search)).await;
-        match step {
-            Ok(search) => lease.state = search,
-            Err(e) => {
-                s.events.put_back(lease, 0, reached);
-                return Err(call.fault(&e));
-            }
-        }
-    }
-
-    let delivered = elements.len() as u64;
-    let through = lease.state.is_through() && lease.state.ready.is_empty();
-    let complete = through || lease.left == Some(delivered);
-    let state = if complete { SearchState::Completed } else { SearchState::Searching };
-    if complete {
-        s.events.complete(lease);
-    } else {
-        s.events.put_back(lease, delivered, reached);
-    }
-    let list = Element::new(ns::TSE, "ResultList")
-        .with(Element::new(ns::TT, "SearchState").with_text(state.format()))
-        .with_all(elements);
-    Ok(call.response().with(list))
+    deliver(&s.events, &*s.clock, call).await
 }
 
-/// How long a result request may work where the client does not say.
-const DEFAULT_WAIT: Duration = Duration::from_secs(5);
-/// And at most.
-const MAX_WAIT: Duration = Duration::from_secs(30);
 /// Dialects of topic expressions. One grammar reads them all; it has the wildcards of the full one.
 const TOPIC_DIALECTS: &[&str] = &[
     "http://www.onvif.org/ver10/tev/topicExpression/ConcreteSet",
@@ -151,6 +104,34 @@ const CONTENT_DIALECTS: &[&str] = &[
 /// Marks events that were never recorded but tell a state.
 const VIRTUAL: dvrgate_model::EventId = dvrgate_model::EventId(0);
 
+impl Steps for EventSearch {
+    fn snapshot(&self) -> Arc<dyn Snapshot> {
+        Arc::clone(&self.snapshot)
+    }
+
+    fn next(&mut self) -> Option<(Utc, Element)> {
+        let event = self.ready.pop_front()?;
+        let virtual_at = (event.id == VIRTUAL).then_some(event.at.utc);
+        Some((event.at.utc, notification::result(&event, virtual_at)))
+    }
+
+    fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    fn is_through(&self) -> bool {
+        self.exhausted && self.at_start != StartState::Wanted
+    }
+
+    fn position(&self) -> Utc {
+        self.after.map_or(self.first(), |c| c.time)
+    }
+
+    fn advance(&mut self) -> dvrgate_model::Result<()> {
+        self.look()
+    }
+}
+
 impl EventSearch {
     /// Where it begins, in its own direction.
     fn first(&self) -> Utc {
@@ -160,20 +141,12 @@ impl EventSearch {
         }
     }
 
-    fn position(&self) -> Utc {
-        self.after.map_or(self.first(), |c| c.time)
-    }
-
-    fn is_through(&self) -> bool {
-        self.exhausted && self.at_start != StartState::Wanted
-    }
-
     fn scope(&self) -> Scope {
         Scope { recordings: Some(self.recordings.iter().map(|r| r.token.clone()).collect()) }
     }
 
     /// Makes more results ready. Blocks on the index.
-    fn advance(&mut self) -> dvrgate_model::Result<()> {
+    fn look(&mut self) -> dvrgate_model::Result<()> {
         if self.at_start == StartState::Wanted {
             // R6.9-5, R6.9-6: at the start point; a search backwards also at its end point.
             let events = self.states_at(self.first())?;

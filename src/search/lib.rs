@@ -6,15 +6,18 @@
 //! | GetMediaAttributes | `attributes` |
 //! | FindRecordings, GetRecordingSearchResults | `recordings` |
 //! | FindEvents, GetEventSearchResults | `events`, `notification` |
-//! | EndSearch, keep-alive | `session` |
-//! | FindPTZPosition, FindMetadata and their results, GetSearchState | not supported |
+//! | FindMetadata, GetMetadataSearchResults | `metadata` |
+//! | EndSearch, keep-alive | `session`, `results` |
+//! | FindPTZPosition and its results, GetSearchState | not supported |
 
 mod attributes;
 mod events;
 mod faults;
 mod information;
+mod metadata;
 mod notification;
 mod recordings;
+mod results;
 mod scope;
 mod service;
 mod session;

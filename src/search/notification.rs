@@ -22,6 +22,15 @@ pub fn result(event: &RecordingEvent, virtual_at: Option<Utc>) -> Element {
     ])
 }
 
+/// tt:MetadataStream: the document of an instant.
+pub fn stream(events: &[RecordingEvent]) -> Element {
+    let messages = events
+        .iter()
+        .map(|e| notification(e, e.at.utc, false).renamed(ns::WSNT, "NotificationMessage"));
+    let event = Element::new(ns::TT, "Event").with_all(messages);
+    Element::new(ns::TT, "MetadataStream").with(event)
+}
+
 fn notification(event: &RecordingEvent, time: Utc, initial: bool) -> Element {
     let topic = Element::new(ns::WSNT, "Topic")
         .with_attribute("Dialect", CONCRETE_SET)

@@ -10,13 +10,14 @@ use dvrgate_soap::{Access, Call, Element, Fault, Service, Value as _, Version, n
 use crate::attributes::attributes;
 use crate::events::EventSearch;
 use crate::information::information;
+use crate::metadata::MetadataSearch;
 use crate::recordings::RecordingSearch;
 use crate::session::Sessions;
 use crate::wire::{
     EndSearch, EndSearchResponse, GetMediaAttributes, GetRecordingInformation,
     GetRecordingSummaryResponse, RecordingSummary,
 };
-use crate::{events, faults, recordings};
+use crate::{events, faults, metadata, recordings};
 
 /// Address of the service.
 pub const SEARCH_SERVICE_PATH: &str = "/onvif/search_service";
@@ -28,6 +29,7 @@ pub(crate) struct Search {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) recordings: Sessions<RecordingSearch>,
     pub(crate) events: Sessions<EventSearch>,
+    pub(crate) metadata: Sessions<MetadataSearch>,
 }
 
 /// The service over an index.
@@ -36,6 +38,7 @@ pub fn service(index: Arc<dyn Index>, clock: Arc<dyn Clock>) -> Service {
         index,
         recordings: Sessions::new(Arc::clone(&clock)),
         events: Sessions::new(Arc::clone(&clock)),
+        metadata: Sessions::new(Arc::clone(&clock)),
         clock,
     });
     Service::table(ns::TSE, SEARCH_SERVICE_PATH, Version(18, 12), state)
@@ -47,12 +50,12 @@ pub fn service(index: Arc<dyn Index>, clock: Arc<dyn Clock>) -> Service {
         .on("GetRecordingSearchResults", Access::ReadMedia, recordings::results)
         .typed("FindEvents", Access::ReadMedia, events::find)
         .on("GetEventSearchResults", Access::ReadMedia, events::results)
+        .typed("FindMetadata", Access::ReadMedia, metadata::find)
+        .on("GetMetadataSearchResults", Access::ReadMedia, metadata::results)
         .typed("EndSearch", Access::ReadMedia, end_search)
         .unsupported(&[
             ("FindPTZPosition", Access::ReadMedia),
             ("GetPTZPositionSearchResults", Access::ReadMedia),
-            ("FindMetadata", Access::ReadMedia),
-            ("GetMetadataSearchResults", Access::ReadMedia),
             ("GetSearchState", Access::ReadMedia),
             ("SearchImageByNL", Access::ReadMedia),
             ("GetNLSearchResults", Access::ReadMedia),
@@ -64,7 +67,7 @@ pub fn service(index: Arc<dyn Index>, clock: Arc<dyn Clock>) -> Service {
 
 async fn capabilities(_: Arc<Search>, call: Call) -> Result<Element, Fault> {
     let own = Element::new(ns::TSE, "Capabilities")
-        .with_attribute("MetadataSearch", "false")
+        .with_attribute("MetadataSearch", "true")
         .with_attribute("GeneralStartEvents", "true");
     Ok(call.response().with(own))
 }
@@ -115,6 +118,7 @@ async fn end_search(s: Arc<Search>, _: Call, q: EndSearch) -> Result<EndSearchRe
         .recordings
         .end(&q.token)
         .or_else(|| s.events.end(&q.token))
+        .or_else(|| s.metadata.end(&q.token))
         .ok_or_else(|| faults::invalid_token("the search token"))?;
     Ok(EndSearchResponse { endpoint })
 }

@@ -51,13 +51,35 @@ message! {
         keep_alive: Option<Span> = "KeepAliveTime",
     }
 
+    /// tse:FindMetadata.
+    pub struct FindMetadata in ns::TSE {
+        /// Where to begin.
+        start: Utc = "StartPoint",
+        /// Where to end; before the start for a search backwards.
+        end: Option<Utc> = "EndPoint",
+        /// On which recordings; all, where it is left out against the schema.
+        scope: Option<SearchScope> = "Scope",
+        /// What documents must hold.
+        filter: MetadataFilter = "MetadataFilter",
+        /// Stops after this many.
+        max_matches: Option<i64> = "MaxMatches",
+        /// How long the session may rest. Required by the schema; left out by some clients.
+        keep_alive: Option<Span> = "KeepAliveTime",
+    }
+
+    /// tt:MetadataFilter.
+    pub struct MetadataFilter in ns::TT {
+        /// An expression over tt:MetadataStream.
+        stream: String = "MetadataStreamFilter",
+    }
+
     /// The answer to every Find.
     pub struct FindResponse in ns::TSE {
         /// Token of the session.
         token: String = "SearchToken",
     }
 
-    /// tse:GetRecordingSearchResults, tse:GetEventSearchResults.
+    /// tse:GetRecordingSearchResults, tse:GetEventSearchResults, tse:GetMetadataSearchResults.
     pub struct GetResults in ns::TSE {
         /// Token of the session.
         token: String = "SearchToken",
