@@ -4,7 +4,7 @@
 /// Takes a client's frames apart. Nothing is kept but the head of a frame and control frames.
 #[derive(Debug, Default)]
 pub struct Frames {
-    head: [u8; MAX_HEAD],
+    head: [u8; MAX_HEAD_BYTES],
     have: usize,
     body: Option<Body>,
     control: Vec<u8>,
@@ -38,7 +38,7 @@ pub enum Closing {
 /// A frame of a client. RTSP requests are small, and so is the RTCP that players send.
 pub const MAX_FRAME_BYTES: usize = 1 << 20;
 /// Two bytes, eight of length, four of mask.
-const MAX_HEAD: usize = 14;
+pub const MAX_HEAD_BYTES: usize = 14;
 const MAX_CONTROL_BYTES: usize = 125;
 
 const FIN: u8 = 0x80;

@@ -8,7 +8,7 @@ use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use bytes::{Buf, BytesMut};
 use tokio_util::io::poll_read_buf;
 
-use super::frames::{Frames, binary_head};
+use super::frames::{Frames, MAX_HEAD_BYTES, binary_head};
 
 /// An established WebSocket.
 #[derive(Debug)]
@@ -25,9 +25,12 @@ pub struct WebSocket<S> {
     closed: bool,
 }
 
-const READ_BYTES: usize = 16 * 1024;
+/// Requests are small.
+const READ_BYTES: usize = 4 * 1024;
 /// Data of one frame.
 const FRAME_BYTES: usize = 64 * 1024;
+/// What a session keeps between its frames of video.
+const KEPT_BYTES: usize = 8 * 1024;
 /// Frames that wait to be written; beyond it nothing is read, so pings cannot pile up pongs.
 const MAX_OUT_BYTES: usize = 2 * FRAME_BYTES;
 
@@ -127,6 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocket<S> {
         if length == 0 {
             return Poll::Ready(Ok(0));
         }
+        this.out.reserve_exact(length + MAX_HEAD_BYTES);
         binary_head(length, &mut this.out);
         let mut left = length;
         for buf in bufs {
@@ -145,6 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocket<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_drain(cx))?;
+        self.out.shrink_to(KEPT_BYTES);
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
