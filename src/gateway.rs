@@ -24,7 +24,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::{Response, StatusCode};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -56,6 +56,11 @@ const DRAIN: Duration = Duration::from_secs(10);
 impl Gateway {
     /// Opens index and store, binds the listeners and starts everything but sync.
     pub async fn start(config: &Config) -> Result<Self> {
+        Self::start_with(config, None).await
+    }
+
+    /// The same; clients may ask for a restart, which `restart` is told of.
+    pub async fn start_with(config: &Config, restart: Option<Arc<Notify>>) -> Result<Self> {
         limits::raise_open_files();
         let core = Core::open(config).await?;
         let footage = core.footage(config)?;
@@ -119,6 +124,7 @@ impl Gateway {
             discovery: config.gateway.discovery,
             location: config.gateway.location.clone(),
             accounts: Some(Arc::new(accounts)),
+            restart,
             ..Settings::named(&config.gateway.name)
         };
         let state =

@@ -6,7 +6,7 @@
 //! | --- | --- | --- |
 //! | GetServices, GetServiceCapabilities, GetCapabilities, GetWsdlUrl | Core 8.1, annex A | `capabilities.rs` |
 //! | GetHostname, GetDNS, GetNTP, GetNetworkInterfaces, GetNetworkProtocols, GetNetworkDefaultGateway | Core 8.2 | `network.rs` |
-//! | GetDeviceInformation, GetSystemDateAndTime, GetScopes, SetScopes, AddScopes, RemoveScopes, GetDiscoveryMode, SetDiscoveryMode | Core 8.3 | `system.rs`, `state.rs` |
+//! | GetDeviceInformation, GetSystemDateAndTime, GetScopes, SetScopes, AddScopes, RemoveScopes, GetDiscoveryMode, SetDiscoveryMode, SystemReboot | Core 8.3 | `system.rs`, `state.rs` |
 //! | GetUsers, CreateUsers, DeleteUsers, SetUser | Core 8.4 | `users.rs` |
 //! | GetEndpointReference | Core 8.4 | `system.rs` |
 //! | all others of the device service | | ActionNotSupported, by table (`service.rs`) |

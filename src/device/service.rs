@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use dvrgate_soap::{Access, Call, DEVICE_SERVICE_PATH, Service, Version, ns};
+use tokio::sync::Notify;
 
 use crate::discovery::scope;
 use crate::machine::Machine;
@@ -39,6 +40,8 @@ pub struct Settings {
     pub discovery: bool,
     /// Where accounts that clients make are kept; without it they can make none.
     pub accounts: Option<Arc<dyn Accounts>>,
+    /// Told when a client wants a restart; without it none is offered.
+    pub restart: Option<Arc<Notify>>,
 }
 
 impl Settings {
@@ -58,6 +61,7 @@ impl Settings {
             https_port: None,
             discovery: true,
             accounts: None,
+            restart: None,
         }
     }
 
@@ -114,6 +118,7 @@ impl Device {
             .typed("RemoveScopes", WriteSystem, Self::remove_scopes)
             .on("GetDiscoveryMode", ReadSystem, Self::get_discovery_mode)
             .typed("SetDiscoveryMode", WriteSystem, Self::set_discovery_mode)
+            .on("SystemReboot", Unrecoverable, Self::system_reboot)
             // Security
             .typed("GetUsers", ReadSystemSecret, Self::get_users)
             .typed("CreateUsers", WriteSystem, Self::create_users)
@@ -160,7 +165,6 @@ const UNSUPPORTED: &[(&str, Access)] = {
         // System
         ("SetSystemDateAndTime", WriteSystem),
         ("SetSystemFactoryDefault", Unrecoverable),
-        ("SystemReboot", Unrecoverable),
         ("StartFirmwareUpgrade", Unrecoverable),
         ("UpgradeFirmware", Unrecoverable),
         ("UpgradeSystemFirmware", Unrecoverable),

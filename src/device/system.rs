@@ -98,6 +98,17 @@ impl Device {
         Ok(Done {})
     }
 
+    /// RH5-5: what a client can restart is the gateway, not its host. Whoever restarts it lets running
+    /// requests end first, and this is one.
+    pub(crate) async fn system_reboot(self: This, call: Call) -> Reply {
+        let Some(restart) = &self.settings.restart else {
+            return Err(Fault::not_supported(call.operation()));
+        };
+        tracing::warn!(user = %call.identity.name, peer = %call.origin.peer, "restart asked for");
+        restart.notify_one();
+        single(&call, "Message", "the gateway restarts")
+    }
+
     pub(crate) async fn get_endpoint_reference(self: This, call: Call) -> Reply {
         single(&call, "GUID", self.state.endpoint())
     }

@@ -143,6 +143,10 @@ for service in SERVICES:
     for operation in operations(service):
         said = {}
         for user in sessions:
+            if (operation, user) == ("SystemReboot", admin):
+                # It would; a test of its own does that.
+                said[user] = "answer"
+                continue
             answer = ask(service, operation, user=user)
             said[user or "nobody"] = answer if isinstance(answer, str) else "answer"
         found["operations"][f"{service}.{operation}"] = said
@@ -164,6 +168,7 @@ for service, (_, namespace) in SERVICES.items():
     one = entry.find(f"{{{SERVICES['device'][1]}}}Capabilities")[0]
     other = good(service, "GetServiceCapabilities")[0]
     assert plain(one) == plain(other), service
+found["metadata_search"] = good("search", "GetServiceCapabilities")[0].get("MetadataSearch")
 for category in ("All", "Device"):
     good("device", "GetCapabilities", f"<tds:Category>{category}</tds:Category>")
 

@@ -299,14 +299,30 @@ for wanted in (["Video"], ["Audio"], ["Metadata"], ["Video", "Audio"], ["Video",
 
 found["fault_token"] = subcode(lambda: search.GetRecordingInformation(RecordingToken="nobody"))
 found["fault_ended"] = subcode(lambda: search.EndSearch(SearchToken="nobody"))
-found["fault_metadata"] = subcode(
-    lambda: search.FindMetadata(
+
+
+def find_metadata():
+    # SEARCH-5-1-5: a filter that nothing matches.
+    nothing = 'boolean(//Track[TrackToken = "NonExistingToken"])'
+    return search.FindMetadata(
         StartPoint=summary.DataFrom,
+        EndPoint=summary.DataUntil,
         Scope={},
-        MetadataFilter={"MetadataStreamFilter": "boolean(//a)"},
+        MetadataFilter={"MetadataStreamFilter": nothing},
         KeepAliveTime=dt.timedelta(seconds=10),
     )
-)
+
+
+# R6.13-1, R6.13-2, R6.16-2: it works where the capabilities say so, else it is a fault.
+if search.GetServiceCapabilities().MetadataSearch:
+    token = find_metadata()
+    while True:
+        page = search.GetMetadataSearchResults(SearchToken=token, WaitTime=dt.timedelta(seconds=5))
+        assert not page.Result
+        if page.SearchState == "Completed":
+            break
+else:
+    assert subcode(find_metadata) == "NotImplemented"
 
 # -- replay ------------------------------------------------------------------------------------
 _, replay = service("replay", binding("replay", ""), address("replay"), "digest")

@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::rig::{DEVICE, Ended, Recorder, Site};
+use crate::rig::{DEVICE, Ended, PASSWORD, Recorder, Site, USER, python};
 use crate::truth;
 use crate::wire::Client;
 
@@ -70,6 +70,20 @@ fn a_second_gateway_is_told_what_is_in_its_way() {
     });
     told(&foreign.run("serve", &[]), 1, &["this machine has no such address"]);
     gateway.stop();
+}
+
+/// RH5-5: a client's SystemReboot restarts the gateway, in the same process and with the same identity.
+#[test]
+fn a_client_restarts_the_gateway() {
+    let recorder = Recorder::start(SHORT);
+    let site = Site::new(&recorder);
+    let gateway = site.serve();
+    let first = python("restart.py", &[&gateway.http, USER, PASSWORD]);
+    assert!(!first["message"].as_str().unwrap().is_empty());
+    let gateway = gateway.restarted();
+    let second = python("restart.py", &[&gateway.http, USER, PASSWORD]);
+    assert_eq!(second["endpoint"], first["endpoint"]);
+    gateway.restarted().stop();
 }
 
 /// SIGTERM ends it at once, whoever is connected: an idle client, a player. Ten seconds would be the

@@ -63,7 +63,7 @@ const DONE: &[(&str, Access, &str)] = &[
         "device",
         Access::Administrator,
         "GetUsers CreateUsers DeleteUsers SetUser SetScopes AddScopes RemoveScopes \
-         SetDiscoveryMode",
+         SetDiscoveryMode SystemReboot",
     ),
     ("recording", Access::Everybody, "GetServiceCapabilities"),
     (
@@ -124,6 +124,12 @@ fn every_operation_answers_as_its_interface_file_says() {
     for (service, access, names) in DONE {
         for name in names.split_whitespace() {
             done.insert(format!("{service}.{name}"), *access);
+        }
+    }
+    // R6.16-2: what the capability promises.
+    if found["metadata_search"] == "true" {
+        for name in ["search.FindMetadata", "search.GetMetadataSearchResults"] {
+            done.insert(name.to_owned(), Access::User);
         }
     }
     let operations = found["operations"].as_object().unwrap();

@@ -168,7 +168,15 @@ pub struct Gateway {
 impl Gateway {
     /// Runs `serve` or `demo` with these arguments until it is ready.
     pub fn start(args: &[&str]) -> Self {
-        let mut process = Process::start(args);
+        Self::ready(Process::start(args))
+    }
+
+    /// The same process after it restarted itself, once it is ready again.
+    pub fn restarted(self) -> Self {
+        Self::ready(self.process)
+    }
+
+    fn ready(mut process: Process) -> Self {
         let ready = loop {
             let line = process.line();
             if let Some(rest) = line.strip_prefix("dvrgate ready ") {

@@ -323,3 +323,25 @@ async fn users_are_shown_without_passwords() {
     );
     assert!(!format!("{answer:?}").contains("pw"));
 }
+
+/// RH5-5: the answer comes first; whoever restarts the gateway is told once.
+#[tokio::test]
+async fn a_restart_is_asked_for_by_administrators() {
+    let restart = Arc::new(tokio::sync::Notify::new());
+    let asked = Some(Arc::clone(&restart));
+    let change = |settings: Settings| Settings { restart: asked, ..settings };
+    let world = World::with(Arc::new(MemoryControl::new()), true, change).await;
+    for user in [None, Some("user"), Some("operator")] {
+        assert_ne!(world.ask(user, tds("SystemReboot")).await.0, 200);
+    }
+    let told = restart.notified();
+    tokio::pin!(told);
+    assert!(futures::poll!(told.as_mut()).is_pending(), "nobody who may has asked");
+    let answer = world.get(tds("SystemReboot")).await;
+    assert!(!answer.child_text(ns::TDS, "Message").unwrap().is_empty());
+    assert!(futures::poll!(told).is_ready());
+
+    let fixed = World::new().await;
+    let fault = fixed.fault(tds("SystemReboot")).await;
+    assert_eq!(fault, "env:Receiver/ter:ActionNotSupported/ter:NotImplemented");
+}

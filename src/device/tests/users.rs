@@ -25,7 +25,8 @@ impl Accounts for Kept {
 pub(super) async fn world() -> (World, Arc<Kept>) {
     let kept = Arc::new(Kept::default());
     let accounts = Arc::clone(&kept);
-    let change = |settings: Settings| Settings { accounts: Some(accounts), ..settings };
+    let restart = Some(Arc::default());
+    let change = |settings: Settings| Settings { accounts: Some(accounts), restart, ..settings };
     (World::with(Arc::new(MemoryControl::new()), true, change).await, kept)
 }
 
