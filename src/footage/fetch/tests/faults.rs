@@ -187,3 +187,22 @@ async fn bytes_are_demuxed_hashed_and_resumed_where_they_broke_off() {
     assert_eq!(origin.bytes, bytes.len() as u64);
     assert_eq!(origin.sha256, Some(Sha256::digest(&bytes).into()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn in_reverse_what_came_is_played_before_the_reason_is_told() {
+    let site = Site::new("UTC", vec![minutes(1)], BUDGET).await;
+    // The last chunk comes, the one before it does not.
+    let last = PlayPlan { until: Some(at_ms(40_000)), ..plan(at_ms(59_990), Direction::Reverse) };
+    let seen = all(site.footage.play(last)).await.len();
+    site.recorder.behaviour.lock().refuses = Some(ErrorKind::PermissionDenied);
+    let got: Vec<Result<Delivery>> =
+        site.footage.play(plan(at_ms(59_990), Direction::Reverse)).collect().await;
+    let (error, units) = got.split_last().unwrap();
+    assert_eq!(error.as_ref().unwrap_err().kind(), ErrorKind::PermissionDenied);
+    assert!(units.len() >= seen && seen > 0, "{} of {seen}", units.len());
+    let ends = |d: &Result<Delivery>| {
+        let Ok(Delivery::Unit { marks, .. }) = d else { panic!("{d:?}") };
+        marks.end_of_span || marks.terminal
+    };
+    assert!(!units.iter().any(ends));
+}

@@ -134,3 +134,36 @@ async fn stored_footage_costs_nothing_where_it_begins_a_little_after_its_listing
         site.recorder.behaviour.lock().refuses = Some(ErrorKind::Unreachable);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_prefetch_that_gave_its_session_away_goes_on_for_who_needs_it() {
+    let site = Site::new("UTC", vec![minutes(4)], BUDGET).await;
+    let video = |ms| PlayPlan {
+        tracks: vec!["yard-1-video".into()],
+        until: Some(at_ms(ms + 20_000)),
+        ..plan(at_ms(ms), Direction::Forward)
+    };
+    let first = PlayPlan { until: None, ..video(0) };
+    let mut first = site.footage.play(first);
+    first.next().await.unwrap().unwrap();
+    site.quiet().await;
+    // What is fetched ahead has a session and is slow.
+    let gate = Arc::new(Semaphore::new(0));
+    *site.recorder.gate.lock() = Some(Arc::clone(&gate));
+    for _ in 1..100 {
+        first.next().await.unwrap().unwrap();
+    }
+    until("fetched ahead", || site.opens() == 2).await;
+    // Two viewers want the recorder's two sessions.
+    let others = [100_000, 180_000].map(|ms| tokio::spawn(all(site.footage.play(video(ms)))));
+    until("the session changed hands", || site.opens() == 4).await;
+    gate.add_permits(1_000_000);
+    for other in others {
+        assert_eq!(other.await.unwrap().len(), 500);
+    }
+    assert_eq!(100 + all(first).await.len(), 6_000);
+    site.quiet().await;
+    assert_eq!(site.sessions(), (0, 2));
+    let stats = site.footage.stats().fetch;
+    assert_eq!((stats.breaks, stats.failures), (1, 0), "{stats:?}");
+}
