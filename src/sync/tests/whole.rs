@@ -87,11 +87,14 @@ async fn the_index_equals_the_recorder_and_a_second_sync_changes_nothing() {
     assert_eq!(fourth.counts, Counts::default(), "{third:?}");
 }
 
-/// R6.9-13, R6.9-14, R6.17-1, R6.17-2: history alternates, begins with true, and lies in the data.
+/// R4-2, R6.9-13, R6.9-14, R6.17-1, R6.17-2, R6.17-3, R6.17-4: history alternates, begins with true, and lies in the data.
 #[tokio::test(start_paused = true)]
 async fn history_follows_the_spans() {
     let bench = Bench::new(TWO_CHANNELS, NOW, Manners::default());
     bench.sync().await.unwrap();
+    let own = bench.events().into_iter().filter(|e| e.origin == EventOrigin::Derived);
+    assert!(own.clone().count() > 0);
+    assert!(own.into_iter().all(|e| e.topic.as_str().starts_with("tns1:RecordingHistory/")));
     for (topic, track) in [
         (topics::TRACK_STATE, Some("yard-1-video")),
         (topics::TRACK_STATE, Some("yard-1-audio")),
