@@ -18,8 +18,8 @@ use crate::transport::tokio::SystemClock;
 use crate::transport::transcript::Transcript;
 use crate::{
     Capabilities, ControlRequest, ControlState, Cx, Device, DeviceOptions, DeviceSettings,
-    EventQuery, Footage, FootageBody, FootageRequest, FormatHint, Mapping, Page, PageCursor,
-    Priority, SegmentQuery, SourceEvent, SourceSegment,
+    EventQuery, Footage, FootageBody, FootageRequest, FormatHint, Mapping, OldestQuery,
+    OldestSupport, Page, PageCursor, Priority, SegmentQuery, SourceEvent, SourceSegment,
 };
 
 /// Answers everything and counts it. Footage never ends by itself.
@@ -48,6 +48,15 @@ impl Adapter for Counting {
     fn clock<'a>(&'a self, _cx: &'a Cx) -> BoxFuture<'a, Result<ClockReading>> {
         self.count();
         Box::pin(async { Err(Error::not_found("no clock in this test")) })
+    }
+
+    fn oldest<'a>(
+        &'a self,
+        _cx: &'a Cx,
+        _query: OldestQuery,
+    ) -> BoxFuture<'a, Result<Option<Civil>>> {
+        self.count();
+        Box::pin(async { Ok(Some(window(5, 6).start)) })
     }
 
     fn list_segments<'a>(
@@ -134,6 +143,11 @@ fn segments(from_s: i64, to_s: i64) -> SegmentQuery {
     SegmentQuery { channel: ChannelId(1), stream: StreamKind::Main, window, cursor: None }
 }
 
+fn oldest(from_s: i64, to_s: i64) -> OldestQuery {
+    let window = window(from_s, to_s);
+    OldestQuery { channel: ChannelId(1), stream: StreamKind::Main, window }
+}
+
 fn footage(from_s: i64, to_s: i64) -> FootageRequest {
     FootageRequest {
         channel: ChannelId(1),
@@ -161,12 +175,13 @@ async fn the_gate_answers_what_is_not_declared() {
     let kinds = [
         a.clock(&cx).await.err().map(|e| e.kind()),
         a.list_segments(&cx, segments(0, 10)).await.err().map(|e| e.kind()),
+        a.oldest(&cx, oldest(0, 10)).await.err().map(|e| e.kind()),
         a.list_events(&cx, events).await.err().map(|e| e.kind()),
         a.open(&cx, footage(0, 10)).await.err().map(|e| e.kind()),
         a.control(&cx, control).await.err().map(|e| e.kind()),
         a.watch(&cx).next().await.unwrap().err().map(|e| e.kind()),
     ];
-    assert_eq!(kinds, [Some(ErrorKind::Unsupported); 6]);
+    assert_eq!(kinds, [Some(ErrorKind::Unsupported); 7]);
     assert_eq!(adapter.calls.load(Ordering::SeqCst), 0);
     // A refusal of our own says nothing about the recorder.
     assert_eq!(device.health.state(), DeviceState::Unknown);
@@ -192,6 +207,24 @@ async fn the_gate_keeps_windows_inside_what_can_be_answered() {
     assert_eq!(first, window(100, 150).start.to_string());
     let resumed = FootageRequest { resume: 1, ..footage(0, 10) };
     assert_eq!(a.open(&cx, resumed).await.unwrap_err().kind(), ErrorKind::Unsupported);
+}
+
+/// The question passes all layers: refused, repeated and harmed as any other.
+#[tokio::test(start_paused = true)]
+async fn where_footage_begins_is_asked_through_all_layers() {
+    let mut can = capable(1);
+    can.segments.oldest = OldestSupport::Likely;
+    let script = Faults::default();
+    let (device, adapter) = device(can, &script);
+    let (cx, a) = (device.cx(Priority::Backfill), &device.adapter);
+    assert_eq!(a.oldest(&cx, oldest(10, 10)).await.unwrap(), None);
+    assert_eq!(adapter.calls.load(Ordering::SeqCst), 0);
+    script.push(Op::Oldest, [Fault::Error(ErrorKind::Busy)]);
+    assert_eq!(a.oldest(&cx, oldest(0, 10)).await.unwrap(), Some(window(5, 6).start));
+    assert_eq!((script.calls(Op::Oldest), adapter.calls.load(Ordering::SeqCst)), (2, 1));
+    script.push(Op::Oldest, [Fault::Stall]);
+    let late = a.oldest(&cx, oldest(0, 10)).await.unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Timeout);
 }
 
 #[tokio::test(start_paused = true)]
