@@ -1,7 +1,9 @@
 //! `probe`: what a recorder is and can do.
 
 use clap::Args;
-use dvrgate_adapter::{Capabilities, Device, ListSupport, Priority, SegmentQuery, SourceSegment};
+use dvrgate_adapter::{
+    Capabilities, Device, ListSupport, OldestSupport, Priority, SegmentQuery, SourceSegment,
+};
 use dvrgate_model::{Channel, Civil, SourceRange, StreamKind, ZoneTrust};
 
 use super::output::{note, say};
@@ -183,7 +185,12 @@ fn tell_capabilities(c: &Capabilities) {
         (true, Some(n)) => format!("yes, {n} items a query"),
         (true, None) => "yes".to_owned(),
     };
-    line("segments", &list(&c.segments));
+    let begin = match (c.segments.offered, c.segments.oldest) {
+        (false, _) | (_, OldestSupport::No) => "",
+        (_, OldestSupport::Likely) => ", tells where they begin if no month is empty",
+        (_, OldestSupport::Surely) => ", tells where they begin",
+    };
+    line("segments", &format!("{}{begin}", list(&c.segments)));
     line("event log", &list(&c.events));
     line("live events", if c.watch { "yes" } else { "no" });
     let footage = match (c.footage.by_segment, c.footage.by_time) {
