@@ -72,7 +72,11 @@ impl Running {
             let line = line.ok()?;
             Some(line.split_once("rtsp://")?.1.split('/').next()?.to_owned())
         });
-        let address = address.expect("live555 says where it listens");
+        let Some(address) = address else {
+            println!("live555 finds no port: it takes 554 or 8554 only");
+            let _ = child.wait();
+            return None;
+        };
         // It goes on talking, and must not be held up by a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         let port = address.split_once(':').map_or(Some(554), |(_, port)| port.parse().ok());
