@@ -58,7 +58,12 @@ pub async fn run(args: DemoArgs) -> Result<(), CliError> {
     let base = temporary.path().to_owned();
     lift_limits(&base)?;
     let config = config(&args, (base, data), &password, &scenario, &simulator)?;
-    let mut gateway = Gateway::start(&config).await?;
+    let mut gateway = Gateway::start(&config).await.map_err(|e| {
+        // There is no configuration file here to change.
+        let CliError { message, code } = CliError::from(e);
+        let message = message.replace("gateway.http", "--http").replace("gateway.rtsp", "--rtsp");
+        CliError { message, code }
+    })?;
     note("demo: first sync of the recorder");
     for (id, report) in gateway.core.syncer.sync_all(&|_| {}).await {
         let report = report.map_err(|e| CliError::failed(format!("device {id}: {e}")))?;
@@ -152,7 +157,11 @@ fn lift_limits(base: &Path) -> Result<(), CliError> {
 pub fn scenario(footage: Option<(&[PathBuf], &Path)>) -> Result<Scenario, CliError> {
     let mut text = include_str!("demo.toml").to_owned();
     if let Some((files, work)) = footage {
-        for (i, file) in files.iter().enumerate().filter(|(_, f)| f.exists()) {
+        for (i, file) in files.iter().enumerate() {
+            if !file.exists() {
+                note(&format!("demo: no footage at {}; its channel is left out", file.display()));
+                continue;
+            }
             let Clip { path, width, height } = clip::of(file, work)?;
             text.push_str(&format!(
                 "[[channel]]\nid = {}\nkind = \"ip\"\nname = {:?}\n[channel.footage]\n\
