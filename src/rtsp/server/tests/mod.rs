@@ -8,6 +8,7 @@ mod playing;
 mod queue;
 mod requests;
 mod whole;
+mod world;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
