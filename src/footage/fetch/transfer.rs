@@ -90,6 +90,7 @@ impl Job {
             hash: Sha256::new(),
             bytes: 0,
             pictures_of: None,
+            told_unstored: false,
         };
         let before = self.flight.newest(window);
         let pumped = match opened.body {
@@ -184,6 +185,8 @@ struct Landing<'a> {
     bytes: u64,
     /// The index was told that the pictures are of this track.
     pictures_of: Option<TrackToken>,
+    /// The log was told that nothing is stored.
+    told_unstored: bool,
 }
 
 impl Landing<'_> {
@@ -270,8 +273,13 @@ impl Landing<'_> {
                 }
             }
             let stored = self.job.shared.store.put(Arc::clone(&gop), &self.transfer).await;
-            if let Err(e) = &stored {
-                tracing::warn!(error = %e, "footage is played but not stored");
+            match &stored {
+                // Once a transfer: a full disk is not helped by a line for every group.
+                Err(e) if !std::mem::replace(&mut self.told_unstored, true) => {
+                    tracing::warn!(error = %e, "footage is played but not stored");
+                }
+                Err(e) => tracing::debug!(error = %e, "footage is played but not stored"),
+                Ok(_) => {}
             }
             self.job.flight.landed(&gop, stored.is_err());
         }
