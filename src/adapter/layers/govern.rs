@@ -1,7 +1,8 @@
 //! Shares a recorder's playback sessions: few, slow to free, and also used by its own screen.
 //!
 //! Replay is served before export, export before back-fill, and each in its order; whoever was
-//! passed over often enough is next all the same. A session is held until its footage is dropped.
+//! passed over often enough is next all the same. A session is held until its footage ends, and a
+//! little longer where it is dropped before: a recorder takes a moment to notice that nobody reads.
 //! When somebody looks at a screen and back-fill holds all sessions, one back-fill is asked to
 //! give way: its footage ends with [`ErrorKind::Busy`] and is fetched again later.
 
@@ -16,7 +17,7 @@ use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use parking_lot::Mutex;
 
-use crate::transport::tokio::within;
+use crate::transport::tokio::{sleep, within};
 use crate::{
     Adapter, Capabilities, ControlRequest, ControlState, Cx, EventQuery, Footage, FootageBody,
     FootageRequest, OldestQuery, Page, Priority, SegmentQuery, SourceEvent, SourceSegment,
@@ -226,21 +227,50 @@ impl<A: Adapter> Govern<A> {
     }
 }
 
-/// Passes the items on and holds the permit until the stream ends or is dropped.
+/// A session in use.
+struct Lease {
+    permit: Option<Permit>,
+    /// The recorder ended it, or never began it.
+    over: bool,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(permit) = self.permit.take().filter(|_| !self.over) else { return };
+        if let Ok(runtime) = ::tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                sleep(NOTICE_TIME).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+/// Passes the items on and holds the session until the stream ends or is dropped.
 fn hold<T: Send + 'static>(
     inner: BoxStream<'static, Result<T>>,
-    permit: Permit,
+    lease: Lease,
 ) -> BoxStream<'static, Result<T>> {
-    let state = Some((inner, permit));
+    // What the recorder sees is dropped first.
+    let state = Some((inner, lease));
     let items = stream::unfold(state, |state| async move {
-        let (mut inner, permit) = state?;
+        let (mut inner, mut lease) = state?;
+        let recalled = async {
+            match &lease.permit {
+                Some(permit) => permit.recalled().await,
+                None => std::future::pending().await,
+            }
+        };
         let item = ::tokio::select! {
             biased;
-            () = permit.recalled() => None,
+            () = recalled => None,
             item = inner.next() => Some(item),
         };
         match item {
-            Some(item) => item.map(|item| (item, Some((inner, permit)))),
+            Some(item) => {
+                lease.over = item.is_none();
+                item.map(|item| (item, Some((inner, lease))))
+            }
             None => {
                 let message = "gave the playback session to somebody who waits at a screen";
                 Some((Err(Error::new(ErrorKind::Busy, message)), None))
@@ -253,11 +283,13 @@ fn hold<T: Send + 'static>(
 impl<A: Adapter> Adapter for Govern<A> {
     fn open<'a>(&'a self, cx: &'a Cx, request: FootageRequest) -> BoxFuture<'a, Result<Footage>> {
         Box::pin(async move {
-            let permit = self.session(cx).await?;
-            let footage = self.inner.open(cx, request).await?;
+            let mut lease = Lease { permit: Some(self.session(cx).await?), over: false };
+            let opened = self.inner.open(cx, request).await;
+            lease.over = opened.is_err();
+            let footage = opened?;
             let body = match footage.body {
-                FootageBody::Bytes(bytes, hint) => FootageBody::Bytes(hold(bytes, permit), hint),
-                FootageBody::Units(units) => FootageBody::Units(hold(units, permit)),
+                FootageBody::Bytes(bytes, hint) => FootageBody::Bytes(hold(bytes, lease), hint),
+                FootageBody::Units(units) => FootageBody::Units(hold(units, lease)),
             };
             Ok(Footage { body, ..footage })
         })
@@ -316,5 +348,7 @@ impl<A: Adapter> Adapter for Govern<A> {
 const PATIENCE: u32 = 8;
 /// Where the adapter declares none.
 const UNDECLARED_SESSIONS: usize = 1;
+/// A session whose footage was dropped before its end is somebody's for this much longer.
+const NOTICE_TIME: Duration = Duration::from_millis(500);
 /// Nobody waits longer for a session.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);

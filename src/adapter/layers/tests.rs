@@ -296,8 +296,11 @@ async fn a_session_is_held_until_its_footage_is_dropped() {
     assert_eq!(e.kind(), ErrorKind::Busy);
     let mut third = open();
     assert!(futures::poll!(&mut third).is_pending());
+    // The recorder takes a moment to notice that nobody reads.
+    let dropped = tokio::time::Instant::now();
     drop(one);
     assert!(third.await.is_ok());
+    assert!(dropped.elapsed() >= Duration::from_millis(500), "{:?}", dropped.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -156,6 +156,8 @@ async fn a_prefetch_that_gave_its_session_away_goes_on_for_who_needs_it() {
     until("fetched ahead", || site.opens() == 2).await;
     // Two viewers want the recorder's two sessions.
     let others = [100_000, 180_000].map(|ms| tokio::spawn(all(site.footage.play(video(ms)))));
+    // Time stands still but for this; the recorder gets a moment to notice.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     until("the session changed hands", || site.opens() == 4).await;
     gate.add_permits(1_000_000);
     for other in others {
