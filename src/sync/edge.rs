@@ -257,6 +257,8 @@ impl Search {
             n if n >= most => i64::MAX,
             n if n >= PATIENCE => FAIR_US.max(known.trip_us * 3 / 2),
             n if n >= CONTENT => FAIR_US,
+            // Two edges were looked at as closely as the machine let us.
+            _ if self.pause_us <= NARROW_US && edges >= 1 => FAIR_US,
             _ if self.checked.is_some_and(|i| i.and(known.within).width_us() >= 0) => FAIR_US,
             _ => NARROW_US,
         };

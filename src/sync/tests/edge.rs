@@ -200,7 +200,7 @@ fn what_is_believed_wrongly_costs_an_edge_or_two() {
     for wrong_us in [100_000, -100_000, 450_000, 5_000_000] {
         let hint = Some((wrong_us, 15_000));
         let (uncertain_us, _, took_us) = worst(Way::Steady(3_000), PAUSES_US[0], hint);
-        assert!(uncertain_us < HALF_FRAME_US && took_us < 4_200_000, "{uncertain_us} {took_us}");
+        assert!(uncertain_us <= 30_000 && took_us < 4_200_000, "{uncertain_us} {took_us}");
     }
 }
 
