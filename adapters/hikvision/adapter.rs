@@ -12,7 +12,7 @@ use dvrgate_adapter::{
 };
 use dvrgate_model::{
     Civil, ClockReading, Error, ErrorKind, Identity, Result, Retry, StreamKind, Utc, Vendor,
-    ZoneTrust,
+    ZoneRule, ZoneTrust,
 };
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -85,6 +85,8 @@ pub(crate) struct Learnt {
     pub(crate) tracks: Vec<u32>,
     pub(crate) rtsp_port: Option<u16>,
     pub(crate) clock: Option<SeenClock>,
+    /// Its zone: the operator's word, else its own.
+    pub(crate) zone: Option<ZoneRule>,
     pub(crate) trust: Option<Trust>,
     pub(crate) search: Option<SearchStyle>,
     pub(crate) download: Option<DownloadMethod>,

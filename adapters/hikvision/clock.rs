@@ -60,7 +60,7 @@ impl Hikvision {
                 i64::from((before - r.offset_secs(middle)).max(0)) * 1_000_000
             }),
         };
-        self.learnt(|l| l.clock = Some(seen));
+        self.learnt(|l| (l.clock, l.zone) = (Some(seen), rule.cloned()));
         let trust = self.assumed();
         let convert::Clock { shown: device, rule: zone, resolution_us } = clock;
         Ok(ClockReading { before, device, after, zone, trust, resolution_us })

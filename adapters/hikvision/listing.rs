@@ -74,11 +74,13 @@ impl Hikvision {
         let items = match next {
             Next::Repeated { .. } => Vec::new(),
             _ => {
+                let zone = self.learnt(|l| l.zone.clone());
                 let how = Listing {
                     ends: self.policy.ends,
                     trust: now.trust,
                     now: Some(now.listing),
                     went_back: now.went_back_us > 0,
+                    zone: zone.as_ref(),
                 };
                 self.converted(&page.items, &query, how)?
             }
@@ -92,15 +94,17 @@ impl Hikvision {
         &self,
         items: &[Match],
         query: &SegmentQuery,
-        how: Listing,
+        how: Listing<'_>,
     ) -> Result<Vec<SourceSegment>> {
         let mut out = Vec::with_capacity(items.len());
         for m in items {
             let segment = convert::segment(m, query.channel, query.stream, how)
                 .map_err(|e| self.failed(Failure::Unreadable(e)))?;
             out.extend(segment.filter(|s| {
-                listing_civil(&s.start, how.trust) < query.window.end
-                    && listing_civil(&s.end, how.trust) > query.window.start
+                let (start, end) =
+                    (listing_civil(&s.start, how.trust), listing_civil(&s.end, how.trust));
+                // One in which the clock went back shows its latest reading in between.
+                start < query.window.end && end.max(start) > query.window.start
             }));
         }
         Ok(out)

@@ -10,7 +10,9 @@ pub(crate) use time::{Clock, clock, reading};
 
 use dvrgate_adapter::SourceSegment;
 use dvrgate_adapter::mapping::Ends;
-use dvrgate_model::{ChannelId, Civil, Locator, SourceTime, StreamKind, ZoneClaim, ZoneTrust};
+use dvrgate_model::{
+    ChannelId, Civil, Locator, SourceTime, StreamKind, Utc, ZoneClaim, ZoneRule, ZoneTrust,
+};
 
 use crate::wire::WireError;
 use crate::wire::search::Match;
@@ -20,7 +22,7 @@ const OPEN_US: i64 = 120_000_000;
 
 /// How listed times are read.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Listing {
+pub(crate) struct Listing<'a> {
     /// What a listed end means.
     pub(crate) ends: Ends,
     /// Whether zone claims are believed.
@@ -29,6 +31,8 @@ pub(crate) struct Listing {
     pub(crate) now: Option<Civil>,
     /// It went back not long ago: later readings are of the past.
     pub(crate) went_back: bool,
+    /// Its zone, where that is known.
+    pub(crate) zone: Option<&'a ZoneRule>,
 }
 
 /// One listed segment. `None` for pictures and for other tracks, which some firmware mixes in.
@@ -36,7 +40,7 @@ pub(crate) fn segment(
     m: &Match,
     channel: ChannelId,
     stream: StreamKind,
-    how: Listing,
+    how: Listing<'_>,
 ) -> Result<Option<SourceSegment>, WireError> {
     let other = m.track != track_id(channel, stream);
     if other || m.content.eq_ignore_ascii_case("picture") {
@@ -55,8 +59,14 @@ pub(crate) fn segment(
     if how.ends == Ends::InclusiveSecond {
         end.civil = end.civil.plus_us(1_000_000);
     }
-    // A clock that was set back while recording leaves ends before starts: nothing is in them.
-    if listing_civil(&end, how.trust) <= listing_civil(&start, how.trust) {
+    // A clock that was set back while recording leaves ends before starts: nothing is in them. In
+    // autumn it goes back by its rule, and there is.
+    let is_back = listing_civil(&end, how.trust) <= listing_civil(&start, how.trust);
+    let by_rule = || {
+        let rule = how.zone.filter(|_| how.trust == ZoneTrust::WallClock);
+        rule.is_some_and(|r| goes_back_between(r, start.civil, end.civil))
+    };
+    if is_back && !by_rule() {
         return Ok(None);
     }
     Ok(Some(SourceSegment {
@@ -71,6 +81,20 @@ pub(crate) fn segment(
         growing,
     }))
 }
+
+/// Whether a clock of that zone goes back after the first reading and before the second, which is
+/// the later one although it looks earlier.
+fn goes_back_between(rule: &ZoneRule, first: Civil, second: Civil) -> bool {
+    let offset_s =
+        |near: Civil, us| rule.offset_secs(Utc::from_micros(near.micros_as_if_utc()).plus_us(us));
+    // As far from UTC as zones are, so on the one and on the other side of the change.
+    let (before, after) = (offset_s(first, -DAY_PART_US), offset_s(second, DAY_PART_US));
+    let utc = |c: Civil, offset_s: i32| c.micros_as_if_utc() - i64::from(offset_s) * 1_000_000;
+    before > after && utc(first, before) < utc(second, after)
+}
+
+/// Longer than any zone is from Greenwich, shorter than the time between two changes.
+const DAY_PART_US: i64 = 15 * 3_600_000_000;
 
 /// The reading of a listed time in the convention of requests: a believed offset is taken off.
 pub(crate) fn listing_civil(t: &SourceTime, trust: ZoneTrust) -> Civil {
@@ -87,13 +111,34 @@ mod tests {
 
     const PAGE: &[u8] = include_bytes!("../fixtures/search_page.xml");
 
-    fn listing(now: &str) -> Listing {
+    fn listing(now: &str) -> Listing<'static> {
         Listing {
             ends: Ends::InclusiveSecond,
             trust: ZoneTrust::WallClock,
             now: reading(now).map(|t| t.civil),
             went_back: false,
+            zone: None,
         }
+    }
+
+    /// `02:50:17` summer time to `02:00:17` winter time is a file of ten minutes.
+    #[test]
+    fn a_file_in_which_the_clock_goes_back_by_its_rule() {
+        let page = testing::parse(PAGE, search::parse).unwrap();
+        let zone = ZoneRule::parse("Europe/Bratislava").unwrap();
+        let listed = |start: &str, end: &str, zone: Option<&ZoneRule>| {
+            let mut m = page.items[0].clone();
+            (m.start, m.end) = (start.into(), end.into());
+            let how = Listing { zone, ..listing("2027-01-01T00:00:00") };
+            segment(&m, ChannelId(1), StreamKind::Main, how).unwrap()
+        };
+        let (start, end) = ("2026-10-25T02:50:17Z", "2026-10-25T02:00:17Z");
+        let file = listed(start, end, Some(&zone)).unwrap();
+        assert_eq!(file.end.civil.to_string(), "2026-10-25T02:00:18");
+        assert_eq!(listed(start, end, None), None);
+        // A day later, and more than an hour back.
+        assert_eq!(listed("2026-10-26T02:50:17Z", "2026-10-26T02:00:17Z", Some(&zone)), None);
+        assert_eq!(listed("2026-10-25T02:50:17Z", "2026-10-25T01:40:17Z", Some(&zone)), None);
     }
 
     #[test]
