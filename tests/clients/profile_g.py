@@ -146,6 +146,8 @@ found["recordings"] = {
     for r in all_found
 }
 for r in all_found:
+    known = [t.TrackToken for t in recordings[r.RecordingToken].Tracks.Track]
+    assert len(known) == len(set(known)) and {t.TrackToken for t in r.Track} <= set(known)
     one = search.GetRecordingInformation(RecordingToken=r.RecordingToken)
     assert one.RecordingStatus == r.RecordingStatus
     if r.LatestRecording:
@@ -301,14 +303,16 @@ found["fault_token"] = subcode(lambda: search.GetRecordingInformation(RecordingT
 found["fault_ended"] = subcode(lambda: search.EndSearch(SearchToken="nobody"))
 
 
-def find_metadata():
-    # SEARCH-5-1-5: a filter that nothing matches.
-    nothing = 'boolean(//Track[TrackToken = "NonExistingToken"])'
+# SEARCH-5-1-5: a filter that nothing matches.
+NOTHING = 'boolean(//Track[TrackToken = "NonExistingToken"])'
+
+
+def find_metadata(wanted: str = NOTHING, scope: dict = {}):
     return search.FindMetadata(
         StartPoint=summary.DataFrom,
         EndPoint=summary.DataUntil,
-        Scope={},
-        MetadataFilter={"MetadataStreamFilter": nothing},
+        Scope=scope,
+        MetadataFilter={"MetadataStreamFilter": wanted},
         KeepAliveTime=dt.timedelta(seconds=10),
     )
 
@@ -321,6 +325,26 @@ if search.GetServiceCapabilities().MetadataSearch:
         assert not page.Result
         if page.SearchState == "Completed":
             break
+    # SEARCH-5-1-1: what FindEvents finds on a metadata track while it was recorded, once an instant.
+    for r in all_found:
+        scope = {"IncludedRecordings": [r.RecordingToken]}
+        token = find_metadata('boolean(//SimpleItem[@Name = "State"])', scope)
+        documents: list = []
+        while True:
+            page = search.GetMetadataSearchResults(
+                SearchToken=token, MaxResults=7, WaitTime=dt.timedelta(seconds=5)
+            )
+            documents += page.Result
+            if page.SearchState == "Completed":
+                break
+        times = [d.Time for d in documents]
+        assert times == sorted(set(times))
+        tracks = {t.TrackToken for t in r.Track if t.TrackType == "Metadata"}
+        assert {d.TrackToken for d in documents} <= tracks and bool(documents) == bool(tracks)
+        if documents:
+            told = events(summary.DataFrom, summary.DataUntil, scope, "tns1:VideoSource/MotionAlarm")
+            assert set(times) <= {e.Time for e in told}
+            assert {e.TrackToken for e in told} <= tracks | {None, ""}
 else:
     assert subcode(find_metadata) == "NotImplemented"
 

@@ -53,9 +53,10 @@ lasting = "20s"
 "#;
 
 /// RH3-1, RH5-1, RH5-2, RH5-6, R5.6-1, R5.6-4, R5.6-5, R5.8-1, R5.11-1, R5.15-1, R5.19-1, R5.20-1,
-/// R6.4-1, R6.4-3, R6.5-1, R6.6-1, R6.7-1, R6.8-2, R6.8-7, R6.8-8, R6.9-1, R6.9-2, R6.9-3, R6.9-5,
-/// R6.9-13, R6.10-3, R6.15-4, R7.1-2, R7.1-5, R7.2-2, R7.2-3: a strict SOAP client that validates
-/// every answer against the official WSDLs reads everything, and what it reads is so.
+/// R4-2, R6.1-1, R6.3.3-2, R6.4-1, R6.4-3, R6.5-1, R6.6-1, R6.7-1, R6.8-2, R6.8-7, R6.8-8, R6.9-1,
+/// R6.9-2, R6.9-3, R6.9-5, R6.9-13, R6.10-3, R6.13-1, R6.13-3, R6.16-2, R6.15-4, R7.1-2, R7.1-5,
+/// R7.2-2, R7.2-3: a strict SOAP client that validates every answer against the official WSDLs
+/// reads everything, and what it reads is so.
 #[test]
 fn zeep_reads_devices_recordings_searches_and_replay_uris() {
     let recorder = Recorder::start(DEPOT);
