@@ -54,9 +54,18 @@ pub fn state(r: &Recording, name: Element) -> Element {
     )
 }
 
-/// Tracks that something flows into: where no event was ever told, metadata is no source of the job.
+/// Tracks that something flows into (R5.19-12): of pictures that of the present encoding; metadata
+/// only where an event was ever told.
 fn fed(r: &Recording) -> impl Iterator<Item = &Track> {
-    r.tracks.iter().filter(|t| t.kind != TrackKind::Metadata || t.data.is_some())
+    let end = |t: &Track| t.data.map(|d| d.end());
+    let pictures = r.tracks.iter().filter(|t| t.kind == TrackKind::Video);
+    // Of several that are empty the first.
+    let newest = pictures.rev().max_by_key(|t| end(t)).map(|t| &t.token);
+    r.tracks.iter().filter(move |t| match t.kind {
+        TrackKind::Video => Some(&t.token) == newest,
+        TrackKind::Audio => true,
+        TrackKind::Metadata => t.data.is_some(),
+    })
 }
 
 fn source_token(r: &Recording) -> Element {
@@ -94,6 +103,9 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use dvrgate_index::sample;
+    use dvrgate_model::{Codec, UtcRange};
+
     use super::*;
 
     /// R5.19-4, R5.19-5, R5.19-6
@@ -104,5 +116,23 @@ mod tests {
         assert_eq!(State::of(&[Idle, Idle]), Idle);
         assert_eq!(State::of(&[Active, Active]), Active);
         assert_eq!(State::of(&[Active, Idle]), PartiallyActive);
+    }
+
+    /// R5.1-3, R5.19-12
+    #[test]
+    fn a_job_feeds_the_track_of_the_present_encoding() {
+        let mut r = sample::recording(1);
+        let of = |kind, codec| sample::track(&r.token, kind, codec);
+        let (mut other, metadata) =
+            (of(TrackKind::Video, Codec::H265), of(TrackKind::Metadata, Codec::Metadata));
+        other.token = "other".into();
+        r.tracks.extend([metadata, other]);
+        let tokens =
+            |r: &Recording| -> Vec<String> { fed(r).map(|t| t.token.to_string()).collect() };
+        assert_eq!(tokens(&r), ["yard-1-video", "yard-1-audio"]);
+        for (track, minutes) in r.tracks.iter_mut().zip([(0, 10), (0, 20), (5, 20), (10, 20)]) {
+            track.data = Some(UtcRange::clamped(sample::at(minutes.0), sample::at(minutes.1)));
+        }
+        assert_eq!(tokens(&r), ["yard-1-audio", "yard-1-metadata", "other"]);
     }
 }
