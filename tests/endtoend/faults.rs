@@ -81,7 +81,11 @@ fn footage_that_was_stored_plays_without_the_recorder() {
         &gateway.replay(&format!("{DEVICE}-1")),
         &[("Range", "npt=240-250"), ("Rate-Control", "no"), ("Require", "onvif-replay")],
     );
-    assert!([200, 503].contains(&answer.status), "{answer:?}");
+    // Either at once or, as that was accepted before it was known, by the end of the connection.
+    match answer.status {
+        200 => client.until_closed(),
+        status => assert_eq!(status, 503, "{answer:?}"),
+    }
     assert!(gateway.alive());
     recorder.control.change(|f| f.unplugged = false);
     eventually("the recorder is reached again", || {

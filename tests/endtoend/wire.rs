@@ -234,6 +234,12 @@ impl Client {
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 
+    /// Reads on until the server ends the connection, which it must.
+    pub fn until_closed(mut self) {
+        let mut rest = Vec::new();
+        self.socket.read_to_end(&mut rest).unwrap();
+    }
+
     /// Access units up to and with the first for which `last` holds; it is told whether the unit is
     /// a picture.
     pub fn until(&mut self, last: impl Fn(&Unit, bool) -> bool) -> Vec<Unit> {
