@@ -4,6 +4,7 @@
 //! vendor's descriptors. `docs.md` says what was seen and on which firmware.
 
 mod adapter;
+mod bursts;
 mod calendar;
 mod calibrate;
 mod clock;

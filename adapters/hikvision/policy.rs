@@ -64,6 +64,10 @@ pub(crate) struct Policy {
     pub(crate) log_window: Duration,
     pub(crate) chunk: Duration,
     pub(crate) silence: Duration,
+    /// Codes, in lower case, that are repeated while they last; and after how long without a repeat
+    /// they are over.
+    pub(crate) repeated: Vec<String>,
+    pub(crate) quiet: Duration,
     /// Sessions that are used at most.
     pub(crate) sessions: usize,
 }
@@ -126,6 +130,12 @@ impl Policy {
             ),
             chunk: Duration::from_secs(m.query("chunk-s", 60u64).clamp(5, 600)),
             silence: Duration::from_secs(m.query("silence-s", 300u64).clamp(10, 3_600)),
+            repeated: m
+                .path("repeated-events", "VMD")
+                .split(',')
+                .map(|c| c.trim().to_ascii_lowercase())
+                .collect(),
+            quiet: Duration::from_secs(m.query("quiet-s", 15u64).clamp(2, 600)),
             sessions: m.limits().playback_sessions.unwrap_or(1).max(1),
         })
     }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use ::tokio::io::{AsyncReadExt, AsyncWriteExt};
-use ::tokio::time::{Instant, sleep, timeout};
+use ::tokio::time::{Instant, sleep, timeout, timeout_at};
 use dvrgate_adapter::transport::TcpIo;
 use dvrgate_adapter::{
     ByteStream, Cx, Footage, FootageBody, FootageRequest, SourceEvent, UnitStream,
@@ -18,6 +18,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use crate::adapter::Hikvision;
+use crate::bursts::{Bursts, Manner};
 use crate::convert::{self, track_id};
 use crate::footage::is_out_of_sessions;
 use crate::playback::{self, Progress, Told};
@@ -54,6 +55,9 @@ pub(crate) fn watch<'a>(device: &'a Hikvision, cx: &'a Cx) -> BoxStream<'a, Resu
         backoff: Duration::ZERO,
         heartbeat: None,
         gap: None,
+        began: Instant::now(),
+        heard: Instant::now(),
+        bursts: Bursts::default(),
         over: false,
     };
     let next = |mut w: Watch<'a>| async move {
@@ -75,6 +79,11 @@ struct Watch<'a> {
     heartbeat: Option<Instant>,
     /// The longest time between two of them.
     gap: Option<Duration>,
+    /// When this watch began: what bursts count from.
+    began: Instant,
+    /// When the stream said something last.
+    heard: Instant,
+    bursts: Bursts,
     over: bool,
 }
 
@@ -95,14 +104,24 @@ impl Watch<'_> {
                         self.body = Some(body);
                         self.splitter = Splitter::default();
                         self.heartbeat = None;
+                        self.heard = Instant::now();
                     }
                     Err(e) => return Some(Err(self.outage(e))),
                 }
                 continue;
             };
-            let lost = match timeout(silence, body.next()).await {
+            let silent = self.heard + silence;
+            let over = self.bursts.next_end().map(|us| self.began + us);
+            let until = over.map_or(silent, |over| over.min(silent));
+            let lost = match timeout_at(until, body.next()).await {
                 Ok(Some(Ok(bytes))) => {
+                    self.heard = Instant::now();
                     self.take(&bytes);
+                    continue;
+                }
+                Err(_) if until < silent => {
+                    let now = self.began.elapsed();
+                    self.ready.extend(self.bursts.over(now));
                     continue;
                 }
                 Ok(Some(Err(e))) => e,
@@ -120,6 +139,16 @@ impl Watch<'_> {
         let longest = self.device.policy.silence;
         self.gap
             .map_or(longest, |g| (g * MISSED_HEARTBEATS).clamp(MIN_SILENCE.min(longest), longest))
+    }
+
+    /// How events of that code are told.
+    fn manner(&self, event: &SourceEvent) -> Manner {
+        let code = event.code.to_ascii_lowercase();
+        match self.device.mapping.event(&event.code) {
+            Some(mapped) if !mapped.is_property() => Manner::Once,
+            _ if self.device.policy.repeated.contains(&code) => Manner::Repeated,
+            _ => Manner::Edges,
+        }
     }
 
     fn outage(&mut self, e: Error) -> Error {
@@ -146,7 +175,13 @@ impl Watch<'_> {
                         self.gap = self.gap.max(Some(now - last));
                     }
                 }
-                Ok(alert) => self.ready.extend(convert::alert(&alert, &numbering)),
+                Ok(alert) => {
+                    let told = convert::alert(&alert, &numbering).and_then(|event| {
+                        let (manner, quiet) = (self.manner(&event), self.device.policy.quiet);
+                        self.bursts.take(event, manner, self.began.elapsed(), quiet)
+                    });
+                    self.ready.extend(told);
+                }
                 Err(e) => {
                     tracing::debug!(device = %self.device.settings.id, %e, "an alert cannot be read");
                 }

@@ -264,6 +264,38 @@ async fn alerts_arrive() {
     }
 }
 
+/// What begins ends, although the recorder only ever says that it is on.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_that_is_not_repeated_is_over() {
+    let switches = "profile = \"dvr-4.75\"\nheartbeat_ms = 200\ninactive_told = false\n";
+    let bench = Bench::with_mapping(switches, ("quiet-s = 15", "quiet-s = 2")).await;
+    bench.identify().await;
+    let cx = bench.device.cx(Priority::Backfill);
+    let mut alerts = bench.device.adapter.watch(&cx);
+    let (kind, channel) = (EventKind::Motion, Some(1));
+    let mut begun = false;
+    let edges = async {
+        loop {
+            if !begun {
+                let at = bench.now();
+                bench.simulator.happen(LoggedEvent { at, until: None, kind, channel });
+            }
+            let wait = tokio::time::timeout(Duration::from_millis(300), alerts.next());
+            let Ok(Some(Ok(event))) = wait.await else { continue };
+            if event.code.eq_ignore_ascii_case("vmd") && event.channel == Some(ChannelId(1)) {
+                assert_eq!(event.active, Some(!begun), "{event:?}");
+                if begun {
+                    return;
+                }
+                begun = true;
+            }
+        }
+    };
+    within(edges, "the end").await;
+    drop(alerts);
+    bench.finish("ends").await;
+}
+
 /// A wrong password is tried once, and a lock is reported without another try.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_locks_nobody_out() {
