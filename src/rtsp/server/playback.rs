@@ -162,7 +162,8 @@ impl Connection {
             start: playing.start,
             rtp_times: playing.rtp_times.clone(),
         });
-        tracing::info!(session = session.id, start = ?playing.start, scale = playing.scale, "playing");
+        let start = playing.start.map(tracing::field::display);
+        tracing::info!(session = session.id, start, scale = playing.scale, "playing");
         if waiting.queued.is_some() {
             return;
         }

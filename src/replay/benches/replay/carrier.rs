@@ -1,5 +1,6 @@
 //! What a client's RTSP and its media travel in.
 
+use std::fmt;
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -25,6 +26,18 @@ pub enum Way {
     Tls,
     Tunnel,
     WebSocket,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Tls => "TLS",
+            Self::Tunnel => "HTTP tunnel",
+            Self::WebSocket => "WebSocket",
+        })
+    }
 }
 
 /// Those that are not the connection itself.

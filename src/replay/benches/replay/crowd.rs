@@ -48,7 +48,7 @@ pub fn paced(setting: &Setting) {
         add("dvrgate, TCP", setting.dvrgate(), Way::Tcp);
         for way in OTHERS {
             if sessions != 200 {
-                add(&format!("dvrgate, {way:?}"), setting.dvrgate(), way);
+                add(&format!("dvrgate, {way}"), setting.dvrgate(), way);
             }
         }
         // They are late from 100 to 130 sessions on; more would only wait.

@@ -53,7 +53,7 @@ pub fn latency(setting: &Setting) {
     }
     let server = setting.dvrgate();
     for way in OTHERS {
-        add(&mut table, &format!("PLAY, {way:?}"), opened(&server, way, count));
+        add(&mut table, &format!("PLAY, {way}"), opened(&server, way, count));
     }
     drop(server);
     let count = if setting.quick { 5 } else { 100 };
@@ -83,7 +83,8 @@ pub fn seeks(setting: &Setting) {
     let count = if setting.quick { 100 } else { 10_000 };
     let server = setting.dvrgate();
     for pace in [Pace::Unpaced, Pace::Paced] {
-        add(&mut table, &format!("{count} seeks, {pace:?}"), sought(&server, pace, count));
+        let pacing = if pace == Pace::Paced { "paced" } else { "unpaced" };
+        add(&mut table, &format!("{count} seeks, {pacing}"), sought(&server, pace, count));
     }
     table.print();
 }

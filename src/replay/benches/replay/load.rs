@@ -32,7 +32,7 @@ pub fn unpaced(setting: &Setting) {
             for way in OTHERS {
                 // What more of them would show the paced ones do.
                 if sessions <= 10 {
-                    add(&format!("dvrgate, {way:?}"), setting.dvrgate(), way);
+                    add(&format!("dvrgate, {way}"), setting.dvrgate(), way);
                 }
             }
             if let Some(server) = setting.gst().filter(|_| sessions <= 10) {
