@@ -140,7 +140,7 @@ impl Gateway {
         );
         let services = vec![
             device.service(),
-            dvrgate_recording::service(Arc::clone(&core.index)),
+            dvrgate_recording::service(Arc::clone(&core.index), core.sources()),
             dvrgate_search::service(Arc::clone(&core.index), Arc::clone(&core.clock)),
             replay.await?,
         ];

@@ -11,7 +11,7 @@ use dvrgate_adapter::{Device, DeviceSettings, Mapping};
 use dvrgate_footage::{ChangeCounter, Devices, Footage, FootageOptions};
 use dvrgate_index::{Applied, Batch, Index, Snapshot, blocking};
 use dvrgate_index_duckdb::DuckDbIndex;
-use dvrgate_model::ports::{Clock, EventSink, NoEvents};
+use dvrgate_model::ports::{Clock, EventSink, NoEvents, Sources, Trouble};
 use dvrgate_model::{DeviceId, Error, Identity, Origin, Recording, Result, Utc, Vendor};
 use dvrgate_sync::Syncer;
 use futures::FutureExt as _;
@@ -79,6 +79,12 @@ impl Devices for Fleet {
     }
 }
 
+impl Sources for Fleet {
+    fn trouble(&self, device: &DeviceId) -> Option<Trouble> {
+        self.0.get(device)?.health.trouble()
+    }
+}
+
 /// The parts that both `serve` and `sync` need.
 #[derive(Debug)]
 pub struct Core {
@@ -118,9 +124,18 @@ impl Core {
         Ok(Self { store, index, changes, syncer: Arc::new(syncer), clock })
     }
 
+    fn fleet(&self) -> Arc<Fleet> {
+        let named = |d: &Device| (d.id.clone(), Arc::new(d.clone()));
+        Arc::new(Fleet(self.syncer.devices().iter().map(named).collect()))
+    }
+
+    /// Tells which recorders are in reach.
+    pub fn sources(&self) -> Arc<dyn Sources> {
+        self.fleet()
+    }
+
     /// Opens the footage store and puts the fetch around it. Blocks while sidecars are read.
     pub fn footage(&self, config: &Config) -> Result<Arc<Footage>> {
-        let fleet = self.syncer.devices().iter().map(|d| (d.id.clone(), Arc::new(d.clone())));
         let options = FootageOptions {
             dir: config.gateway.data_dir.join("footage"),
             budget_bytes: config.footage.budget.as_u64(),
@@ -128,7 +143,7 @@ impl Core {
         };
         let opened = Footage::open(
             options,
-            Arc::new(Fleet(fleet.collect())),
+            self.fleet(),
             Arc::clone(&self.index),
             Arc::clone(&self.changes) as _,
         )?;

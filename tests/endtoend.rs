@@ -22,6 +22,8 @@ mod faults;
 mod hostile;
 #[path = "endtoend/index.rs"]
 mod index;
+#[path = "endtoend/jobs.rs"]
+mod jobs;
 #[path = "endtoend/metadata.rs"]
 mod metadata;
 #[path = "endtoend/pictures.rs"]

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use dvrgate_model::ports::Trouble;
 use dvrgate_model::{DeviceState, Error, ErrorKind, Result, Retry};
 use parking_lot::Mutex;
 
@@ -32,6 +33,17 @@ impl Health {
     /// The state now.
     pub fn state(&self) -> DeviceState {
         self.0.lock().state()
+    }
+
+    /// What keeps us from the recorder, if anything does.
+    pub fn trouble(&self) -> Option<Trouble> {
+        let inner = self.0.lock();
+        match inner.state() {
+            DeviceState::LockedOut => Some(Trouble::LoginRefused),
+            DeviceState::Unreachable => Some(Trouble::Unreachable),
+            _ if inner.warnings.contains_key(SESSIONS) => Some(Trouble::NoSession),
+            _ => None,
+        }
     }
 
     /// What is wrong, by subject: for people.
@@ -69,7 +81,10 @@ impl Health {
             Err((kind @ (ErrorKind::Unreachable | ErrorKind::Timeout), _)) => {
                 inner.silence(now, kind == ErrorKind::Unreachable);
             }
-            Err((ErrorKind::Malformed | ErrorKind::Damaged, e)) => inner.answer(Some(e)),
+            Err((ErrorKind::Malformed | ErrorKind::Damaged, e)) => {
+                inner.answer(Some((ANSWERS, e)));
+            }
+            Err((ErrorKind::Busy, e)) => inner.answer(Some((SESSIONS, e))),
             // Not the recorder's answer at all.
             Err((
                 ErrorKind::InvalidArgument
@@ -116,15 +131,16 @@ impl Inner {
         }
     }
 
-    fn answer(&mut self, wrong: Option<&Error>) {
+    fn answer(&mut self, wrong: Option<(&'static str, &Error)>) {
         self.answered = true;
         self.silent = 0;
         self.unreachable = false;
         self.next_try = None;
-        match wrong {
-            Some(e) => self.warnings.insert(ANSWERS, e.to_string()),
-            None => self.warnings.remove(ANSWERS),
-        };
+        self.warnings.remove(ANSWERS);
+        self.warnings.remove(SESSIONS);
+        if let Some((subject, e)) = wrong {
+            self.warnings.insert(subject, e.to_string());
+        }
     }
 
     fn silence(&mut self, now: Instant, certain: bool) {
@@ -144,6 +160,8 @@ impl Inner {
 
 /// Subject of the warning about answers that cannot be read.
 const ANSWERS: &str = "answers";
+/// Subject of the warning about answers that it has no room for us.
+const SESSIONS: &str = "sessions";
 /// One lost answer is no outage.
 const TIMEOUTS_TO_UNREACHABLE: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -165,24 +183,29 @@ mod tests {
         assert_eq!(change, Some((DeviceState::Unknown, DeviceState::Ready)));
         assert_eq!(health.observe(now, Ok(())), None);
         health.observe(now, Err(&error(ErrorKind::Busy)));
-        assert_eq!(health.state(), DeviceState::Ready);
-        health.observe(now, Err(&error(ErrorKind::Malformed)));
         assert_eq!(health.state(), DeviceState::Degraded);
+        assert_eq!(health.trouble(), Some(Trouble::NoSession));
+        health.observe(now, Err(&error(ErrorKind::Malformed)));
+        assert_eq!((health.state(), health.trouble()), (DeviceState::Degraded, None));
         health.observe(now, Ok(()));
+        assert_eq!(health.state(), DeviceState::Ready);
         health.warn("clock", Some("stepped by 3600 s".into()));
         assert_eq!(health.state(), DeviceState::Degraded);
         health.warn("clock", None);
         assert_eq!(health.state(), DeviceState::Ready);
         for _ in 0..TIMEOUTS_TO_UNREACHABLE - 1 {
             health.observe(now, Err(&error(ErrorKind::Timeout)));
-            assert_eq!(health.state(), DeviceState::Degraded);
+            assert_eq!((health.state(), health.trouble()), (DeviceState::Degraded, None));
         }
         health.observe(now, Err(&error(ErrorKind::Timeout)));
         assert_eq!(health.state(), DeviceState::Unreachable);
+        assert_eq!(health.trouble(), Some(Trouble::Unreachable));
         health.observe(now, Err(&error(ErrorKind::Unauthenticated)));
         assert_eq!(health.state(), DeviceState::LockedOut);
+        assert_eq!(health.trouble(), Some(Trouble::LoginRefused));
         assert!(health.admit(now, Priority::Replay).is_err());
         health.reset();
+        assert_eq!(health.trouble(), None);
         assert!(health.admit(now, Priority::Backfill).is_ok());
     }
 

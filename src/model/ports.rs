@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use futures::future::BoxFuture;
 
-use crate::{RecordingEvent, RecordingToken, Result, Utc};
+use crate::{DeviceId, RecordingEvent, Result, Utc};
 
 /// Reads the time. Sleeping is the drivers' business.
 pub trait Clock: Debug + Send + Sync {
@@ -58,8 +58,19 @@ pub struct Versioned {
     pub value: String,
 }
 
-/// Asks for the state of the pull behind a recording job (recording asks, receiver or sync acts).
-pub trait JobControl: Debug + Send + Sync {
-    /// Whether something is being recorded into that recording now.
-    fn is_recording(&self, recording: &RecordingToken) -> bool;
+/// Tells whether what fills recordings is in reach (recording asks, who keeps the devices answers).
+pub trait Sources: Debug + Send + Sync {
+    /// What keeps us from that recorder; `None` while it answers, and before it was asked.
+    fn trouble(&self, device: &DeviceId) -> Option<Trouble>;
+}
+
+/// What keeps us from a recorder.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Trouble {
+    /// It does not answer.
+    Unreachable,
+    /// It refused our credentials.
+    LoginRefused,
+    /// It answers that it has no room for us.
+    NoSession,
 }

@@ -1,5 +1,6 @@
 //! Recording jobs as the recorder runs them: one a recording, always there (R5.15, R5.17, R5.19).
 
+use dvrgate_model::ports::Trouble;
 use dvrgate_model::{Recording, RecordingStatus, Track, TrackKind};
 use dvrgate_soap::{Element, ns};
 
@@ -33,12 +34,14 @@ pub fn configuration(r: &Recording, name: Element) -> Element {
 }
 
 /// Content of tt:RecordingJobStateInformation: the same sources, tags and destinations as the
-/// configuration (R5.19-9). A track without data is idle whatever the others do (R5.19-12).
-pub fn state(r: &Recording, name: Element) -> Element {
+/// configuration (R5.19-9). A track without data is idle whatever the others do (R5.19-12); all are in error while
+/// nobody can tell whether the recorder fills them (R5.19-7).
+pub fn state(r: &Recording, trouble: Option<Trouble>, name: Element) -> Element {
     let text = |local, text: &str| Element::new(ns::TT, local).with_text(text);
     let states: Vec<State> = fed(r)
-        .map(|t| match (r.status, t.data) {
-            (RecordingStatus::Recording, Some(_)) => State::Active,
+        .map(|t| match (trouble, r.status, t.data) {
+            (Some(_), ..) => State::Error,
+            (None, RecordingStatus::Recording, Some(_)) => State::Active,
             _ => State::Idle,
         })
         .collect();
@@ -47,11 +50,21 @@ pub fn state(r: &Recording, name: Element) -> Element {
         Element::new(ns::TT, "Track")
             .with(text("SourceTag", dvrgate_soap::tt::track_type(t.kind)))
             .with(text("Destination", t.token.as_str()))
+            .with_all(trouble.map(|t| text("Error", explain(t))))
             .with(text("State", s.name()))
     }));
     name.with(text("RecordingToken", r.token.as_str())).with(text("State", all)).with(
         Element::new(ns::TT, "Sources").with(source_token(r)).with(text("State", all)).with(tracks),
     )
+}
+
+/// Why a track is in error (R5.19-10).
+fn explain(trouble: Trouble) -> &'static str {
+    match trouble {
+        Trouble::Unreachable => "The recorder cannot be reached",
+        Trouble::LoginRefused => "The recorder refuses the log-in",
+        Trouble::NoSession => "The recorder has no free session",
+    }
 }
 
 /// Tracks that something flows into (R5.19-12): of pictures that of the present encoding; metadata
@@ -79,11 +92,15 @@ enum State {
     Idle,
     Active,
     PartiallyActive,
+    Error,
 }
 
 impl State {
-    /// R5.19-4 to R5.19-6.
+    /// R5.19-4 to R5.19-7.
     fn of(below: &[State]) -> State {
+        if below.contains(&State::Error) {
+            return State::Error;
+        }
         let active = below.iter().filter(|s| **s == State::Active).count();
         match active {
             0 => State::Idle,
@@ -97,6 +114,7 @@ impl State {
             State::Idle => "Idle",
             State::Active => "Active",
             State::PartiallyActive => "PartiallyActive",
+            State::Error => "Error",
         }
     }
 }
@@ -108,7 +126,7 @@ mod tests {
 
     use super::*;
 
-    /// R5.19-4, R5.19-5, R5.19-6
+    /// R5.19-4, R5.19-5, R5.19-6, R5.19-7
     #[test]
     fn the_whole_follows_its_parts() {
         use State::*;
@@ -116,6 +134,7 @@ mod tests {
         assert_eq!(State::of(&[Idle, Idle]), Idle);
         assert_eq!(State::of(&[Active, Active]), Active);
         assert_eq!(State::of(&[Active, Idle]), PartiallyActive);
+        assert_eq!(State::of(&[Active, Idle, Error]), Error);
     }
 
     /// R5.1-3, R5.19-12

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use dvrgate_index::{Index, Scope};
-use dvrgate_model::{Recording, RecordingToken, TrackToken};
+use dvrgate_model::ports::Sources;
+use dvrgate_model::{Origin, Recording, RecordingToken, TrackToken};
 use dvrgate_soap::{Access, Call, Element, Fault, Service, Value as _, Version, message, ns};
 
 use crate::{configuration, faults, jobs};
@@ -15,6 +16,7 @@ pub const RECORDING_SERVICE_PATH: &str = "/onvif/recording_service";
 #[derive(Debug)]
 struct Recordings {
     index: Arc<dyn Index>,
+    sources: Arc<dyn Sources>,
 }
 
 message! {
@@ -26,10 +28,11 @@ message! {
     struct ByJob in ns::TRC { token: String = "JobToken" }
 }
 
-/// The service over an index.
-pub fn service(index: Arc<dyn Index>) -> Service {
+/// The service over an index; `sources` tells which recorders are in reach.
+pub fn service(index: Arc<dyn Index>, sources: Arc<dyn Sources>) -> Service {
     use Access::{Actuate, PreAuth, ReadMedia};
-    Service::table(ns::TRC, RECORDING_SERVICE_PATH, Version(18, 12), Arc::new(Recordings { index }))
+    let shared = Arc::new(Recordings { index, sources });
+    Service::table(ns::TRC, RECORDING_SERVICE_PATH, Version(18, 12), shared)
         .on("GetServiceCapabilities", PreAuth, capabilities)
         .on("GetRecordings", ReadMedia, recordings)
         .on("GetRecordingConfiguration", ReadMedia, recording_configuration)
@@ -136,7 +139,11 @@ async fn job_configuration(s: Arc<Recordings>, call: Call) -> Result<Element, Fa
 
 async fn job_state(s: Arc<Recordings>, call: Call) -> Result<Element, Fault> {
     let r = s.of_job(&call)?;
-    Ok(call.response().with(jobs::state(&r, Element::new(ns::TRC, "State"))))
+    let trouble = match &r.origin {
+        Origin::Device { device, .. } => s.sources.trouble(device),
+        Origin::Receiver { .. } => None,
+    };
+    Ok(call.response().with(jobs::state(&r, trouble, Element::new(ns::TRC, "State"))))
 }
 
 impl Recordings {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dvrgate_adapter::Device;
-use dvrgate_model::{Error, ErrorKind, Retry};
+use dvrgate_model::{Error, ErrorKind, Fault, Retry};
 use tokio::task::JoinSet;
 
 use crate::Syncer;
@@ -31,16 +31,25 @@ impl Syncer {
 
     /// Passes over one recorder, for ever.
     async fn follow(&self, device: &Device) {
+        let mut told = None;
         loop {
             let due = self.due(device).await;
             let pause = match self.pass(device, due, &|_| {}).await {
                 Ok(report) => {
+                    told = None;
                     // What failed is not asked again at once.
                     let more = !report.complete && report.errors.is_empty();
                     if more { BACKFILL_PAUSE } else { self.options.fresh_every }
                 }
                 Err(e) => {
-                    tracing::info!(device = %device.id, error = %e, "sync failed");
+                    // Once, not with every pass that fails for the same reason.
+                    match remedy(&e).filter(|todo| told != Some(*todo)) {
+                        Some(todo) => {
+                            tracing::warn!(device = %device.id, error = %e, todo, "sync failed");
+                            told = Some(todo);
+                        }
+                        None => tracing::info!(device = %device.id, error = %e, "sync failed"),
+                    }
                     self.pause_after(&e)
                 }
             };
@@ -85,6 +94,24 @@ impl Syncer {
     }
 }
 
+/// What the operator can do about a failed sync.
+fn remedy(e: &Error) -> Option<&'static str> {
+    match (e.kind(), e.fault()) {
+        (ErrorKind::LimitExceeded, Fault::Gateway) => Some("make space on the disk of data_dir"),
+        (ErrorKind::Damaged | ErrorKind::Internal, Fault::Gateway) => {
+            Some("see that data_dir can be written, and start the gateway again")
+        }
+        (ErrorKind::Unauthenticated, _) => {
+            Some("correct username and password of the device, and start the gateway again")
+        }
+        (ErrorKind::PermissionDenied, _) => {
+            Some("give the account on the recorder the right to play back and to search")
+        }
+        (ErrorKind::Unreachable, _) => Some("see that the recorder is on and the address right"),
+        _ => None,
+    }
+}
+
 /// When what was done last.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
@@ -119,3 +146,21 @@ impl Timer {
 /// Between passes while there is back-fill to do: others get their turn.
 const BACKFILL_PAUSE: Duration = Duration::from_millis(200);
 const LOCKED_OUT_PAUSE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_operator_can_mend_comes_with_the_remedy() {
+        let of = |kind, fault| remedy(&Error::new(kind, "test").with_fault(fault));
+        let full = of(ErrorKind::LimitExceeded, Fault::Gateway).unwrap();
+        assert!(full.contains("space") && full.contains("data_dir"), "{full}");
+        let refused = of(ErrorKind::Unauthenticated, Fault::Device).unwrap();
+        assert!(refused.contains("password"), "{refused}");
+        // The recorder's own limits, and what passes by itself.
+        assert_eq!(of(ErrorKind::LimitExceeded, Fault::Device), None);
+        assert_eq!(of(ErrorKind::Busy, Fault::Device), None);
+        assert_eq!(of(ErrorKind::Damaged, Fault::Device), None);
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dvrgate_model::{Error, Result};
+use dvrgate_model::{Error, ErrorKind, Result};
 use futures::future::BoxFuture;
 
 use super::{Around, Call, Op};
@@ -32,13 +32,18 @@ impl Around for Watchful {
     fn around<'a, T: Send + 'a>(
         &'a self,
         cx: &'a Cx,
-        _op: Op,
+        op: Op,
         call: Call<'a, T>,
     ) -> BoxFuture<'a, Result<T>> {
         Box::pin(async move {
             self.0.admit(now(), cx.priority)?;
             let result = call(cx.clone()).await;
-            self.observe(result.as_ref().map(|_| ()));
+            // No playback session is free: often ours are in use, and nobody was asked. It says
+            // nothing of how the recorder is.
+            let full = |e: &Error| op == Op::Open && e.kind() == ErrorKind::Busy;
+            if !result.as_ref().is_err_and(full) {
+                self.observe(result.as_ref().map(|_| ()));
+            }
             result
         })
     }

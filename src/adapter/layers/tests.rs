@@ -294,6 +294,7 @@ async fn a_session_is_held_until_its_footage_is_dropped() {
     // The third waits, and is told that the recorder is busy when it waited long enough.
     let e = open().await.unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Busy);
+    assert_eq!(device.health.trouble(), None, "it is we who use its sessions");
     let mut third = open();
     assert!(futures::poll!(&mut third).is_pending());
     // The recorder takes a moment to notice that nobody reads.

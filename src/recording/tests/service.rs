@@ -1,21 +1,37 @@
 //! The recording service through its host, over the index in memory.
 #![allow(clippy::unwrap_used)] // a test may
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dvrgate_index::sample::{self, at};
 use dvrgate_index::{Batch, Change, Index, MemoryIndex};
-use dvrgate_model::{RecordingStatus, SyncRunId, TrackToken};
+use dvrgate_model::ports::{Sources, Trouble};
+use dvrgate_model::{DeviceId, RecordingStatus, SyncRunId, TrackToken};
 use dvrgate_recording::service;
 use dvrgate_soap::testing::Client;
 use dvrgate_soap::{Access, Element, ns};
 use dvrgate_testkit::SimulatedClock;
 
+/// The recorder "yard" is all there is.
+#[derive(Debug, Default)]
+struct Yard(Mutex<Option<Trouble>>);
+
+impl Sources for Yard {
+    fn trouble(&self, device: &DeviceId) -> Option<Trouble> {
+        assert_eq!(device.as_str(), "yard");
+        *self.0.lock().unwrap()
+    }
+}
+
 async fn over(index: Arc<MemoryIndex>, changes: Vec<Change>) -> Client {
     index.apply(Batch { run: SyncRunId(2), changes }).await.unwrap();
+    with(index, Arc::new(Yard::default()))
+}
+
+fn with(index: Arc<MemoryIndex>, sources: Arc<Yard>) -> Client {
     let clock = Arc::new(SimulatedClock::frozen_at(at(120)));
-    Client::new(service(index), clock)
+    Client::new(service(index, sources), clock)
 }
 
 async fn client() -> Client {
@@ -194,6 +210,42 @@ async fn the_state_of_a_job_is_what_flows() {
     assert_eq!(nobody.unwrap_err(), "ter:NoRecordingJob");
 }
 
+/// R5.19-7, R5.19-10, R5.19-12
+#[tokio::test]
+async fn a_job_is_in_error_while_its_recorder_is_out_of_reach() {
+    let index = sample::yard().await.unwrap();
+    let recording =
+        dvrgate_model::Recording { status: RecordingStatus::Recording, ..sample::recording(1) };
+    over(index.clone(), vec![Change::Recording(Box::new(recording))]).await;
+    let yard = Arc::new(Yard::default());
+    let client = with(index, yard.clone());
+    let mut texts = std::collections::BTreeSet::new();
+    for trouble in [Trouble::Unreachable, Trouble::LoginRefused, Trouble::NoSession] {
+        for (trouble, expected) in [(Some(trouble), "Error"), (None, "Active")] {
+            *yard.0.lock().unwrap() = trouble;
+            let (job, source, tracks) = state(&client, "yard-1").await;
+            assert_eq!((&*job, &*source), (expected, expected), "{trouble:?}");
+            assert_eq!(tracks, [expected, expected], "{trouble:?}");
+            let answer = client.ask("GetRecordingJobState", &by_job("job-yard-1")).await.unwrap();
+            let tracks = answer.path(ns::TRC, &["State"]).unwrap();
+            let tracks = tracks.path(ns::TT, &["Sources", "Tracks"]).unwrap();
+            for track in tracks.children(ns::TT, "Track") {
+                // As the schema orders them.
+                let names: Vec<_> = track.elements().map(|e| e.name().local.to_string()).collect();
+                let all = ["SourceTag", "Destination", "Error", "State"];
+                let expected: Vec<_> =
+                    all.into_iter().filter(|n| trouble.is_some() || *n != "Error").collect();
+                assert_eq!(names, expected);
+                texts.extend(track.child(ns::TT, "Error").map(|e| e.raw_text().to_string()));
+            }
+        }
+    }
+    assert_eq!(texts.len(), 3, "each has words of its own: {texts:?}");
+    // A job without data is in error, too: nobody can tell whether it is filled.
+    *yard.0.lock().unwrap() = Some(Trouble::Unreachable);
+    assert_eq!(state(&client, "yard-2").await.0, "Error");
+}
+
 /// R5.20-1, R5.20-2, R5.20-3, R5.20-4, R5.20-6, R5.24-11
 #[tokio::test]
 async fn options_offer_no_more_than_can_be_made() {
@@ -271,7 +323,7 @@ async fn operations_have_the_access_classes_of_the_standard() {
         assert_eq!(fault.unwrap_err(), "ter:NotAuthorized");
     }
     assert_eq!(client.ask_as(None, "GetRecordings", "").await.unwrap_err(), "ter:NotAuthorized");
-    let table = service(Arc::new(MemoryIndex::new()));
+    let table = service(Arc::new(MemoryIndex::new()), Arc::new(Yard::default()));
     let open: Vec<_> = table
         .operations()
         .iter()
