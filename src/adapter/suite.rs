@@ -12,7 +12,7 @@ use dvrgate_model::{
 };
 use futures::StreamExt;
 
-use crate::transport::tokio::{now, timeout};
+use crate::transport::tokio::{now, sleep, timeout};
 use crate::{
     Cx, Device, EventQuery, Footage, FootageBody, FootageRequest, OldestQuery, OldestSupport,
     PageCursor, Priority, SegmentQuery, SourceSegment,
@@ -187,7 +187,14 @@ impl Suite {
             drop(futures::poll!(&mut opening));
         }
         must(self.open(&request).await, "open after others were cancelled");
-        assert_eq!(self.device.sessions.in_use(), 0);
+        // A dropped session counts until the recorder can have noticed.
+        let back = async {
+            while self.device.sessions.in_use() > 0 {
+                sleep(POLL).await;
+            }
+            Ok(())
+        };
+        must(timeout(BACK, "sessions come back", back).await, "sessions come back");
     }
 
     /// One session too many is refused as busy, not as broken.
@@ -402,4 +409,7 @@ const MOST_PAGES: usize = 1_000;
 /// Recorders with more sessions than this are not filled up.
 const MOST_SESSIONS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(20);
+/// A session that was given up is free again after so long, looked at so often.
+const BACK: Duration = Duration::from_secs(3);
+const POLL: Duration = Duration::from_millis(10);
 const IMPATIENCE: Duration = Duration::from_millis(300);

@@ -4,7 +4,7 @@ use clap::Args;
 use dvrgate_adapter::{
     Capabilities, Device, ListSupport, OldestSupport, Priority, SegmentQuery, SourceSegment,
 };
-use dvrgate_model::{Channel, Civil, SourceRange, StreamKind, ZoneTrust};
+use dvrgate_model::{Channel, Civil, SourceRange, StreamKind, ZoneClaim, ZoneTrust};
 
 use super::output::{note, say};
 use super::{CliError, ConfigArg};
@@ -112,7 +112,11 @@ async fn tell_clock(device: &Device) {
     match &zone {
         Some(zone) => {
             let middle = reading.before.plus_us(reading.after.since_us(reading.before) / 2);
-            let expected = zone.civil(middle);
+            let utc = Civil::from_micros_as_if_utc(middle.micros());
+            let (expected, zone) = match (reading.trust, &reading.device.zone) {
+                (ZoneTrust::Claimed, ZoneClaim::Utc) => (utc, "UTC".to_owned()),
+                _ => (zone.civil(middle), zone.to_string()),
+            };
             let off = (shown.micros_as_if_utc() - expected.micros_as_if_utc()) as f64 / 1e6;
             let exact = (reading.resolution_us + reading.after.since_us(reading.before) as u64 / 2)
                 as f64
@@ -144,7 +148,7 @@ async fn tell_channel(device: &Device, channel: &Channel, capabilities: &Capabil
     }
     if capabilities.segments.offered {
         match newest(device, channel).await {
-            Ok(Some(s)) => facts.push(format!("newest footage {} .. {}", s.start.raw, s.end.raw)),
+            Ok(Some(newest)) => facts.push(format!("newest footage {newest}")),
             Ok(None) => facts.push("no footage in the last day".to_owned()),
             Err(e) => facts.push(format!("listing failed: {e}")),
         }
@@ -152,16 +156,14 @@ async fn tell_channel(device: &Device, channel: &Channel, capabilities: &Capabil
     line(&format!("channel {}", channel.id), &format!("{:?}: {}", channel.name, facts.join(", ")));
 }
 
-/// The newest segment of the last day, in the recorder's own time.
-async fn newest(
-    device: &Device,
-    channel: &Channel,
-) -> dvrgate_model::Result<Option<SourceSegment>> {
+/// The newest segment of the last day, in the recorder's own time; without its claims of a zone where
+/// they are not believed.
+async fn newest(device: &Device, channel: &Channel) -> dvrgate_model::Result<Option<String>> {
     const DAY_US: i64 = 86_400_000_000;
     let cx = device.cx(Priority::Replay);
-    let now: Civil = match device.adapter.clock(&cx).await {
-        Ok(reading) => reading.device.civil,
-        Err(_) => Civil::from_micros_as_if_utc(cx.clock.utc().micros()),
+    let (now, trust) = match device.adapter.clock(&cx).await {
+        Ok(reading) => (reading.device.civil, reading.trust),
+        Err(_) => (Civil::from_micros_as_if_utc(cx.clock.utc().micros()), ZoneTrust::WallClock),
     };
     let window = SourceRange::new(now.plus_us(-DAY_US), now);
     let mut query =
@@ -176,7 +178,10 @@ async fn newest(
             None => break,
         }
     }
-    Ok(newest)
+    Ok(newest.map(|s| match trust {
+        ZoneTrust::WallClock => format!("{} .. {}", s.start.civil, s.end.civil),
+        ZoneTrust::Claimed => format!("{} .. {}", s.start.raw, s.end.raw),
+    }))
 }
 
 fn tell_capabilities(c: &Capabilities) {
@@ -201,15 +206,17 @@ fn tell_capabilities(c: &Capabilities) {
     };
     let speed = if c.footage.real_time_only { ", in real time only" } else { "" };
     line("footage", &format!("{footage}{speed}, {} session(s)", c.footage.max_sessions));
-    line(
-        "limits",
-        &format!(
-            "{} requests a second, {} at once, {} refused log-ins before it locks us out",
-            c.limits.requests_per_second,
-            c.limits.parallel_requests,
-            c.limits.logins_before_lockout
-        ),
-    );
+    if c.limits.logins_before_lockout < usize::MAX {
+        line(
+            "limits",
+            &format!(
+                "{} requests a second, {} at once, {} refused log-ins before it locks us out",
+                c.limits.requests_per_second,
+                c.limits.parallel_requests,
+                c.limits.logins_before_lockout
+            ),
+        );
+    }
     for (missing, what) in [
         (!c.segments.offered, "no listing: search and replay will not work"),
         (!c.clock.read, "its clock cannot be read: times are taken as they are"),
@@ -217,7 +224,7 @@ fn tell_capabilities(c: &Capabilities) {
         (!c.control.start_stop, "recording cannot be started or stopped by hand"),
     ] {
         if missing {
-            line("cannot", what);
+            line("note", what);
         }
     }
 }
