@@ -2,7 +2,7 @@
 # The benchmarks, in release builds; docs/benchmarks.md holds their results. On a quiet machine:
 #
 #   scripts/bench.sh            all of them, about twenty minutes besides building
-#   scripts/bench.sh replay     replay only, about eleven minutes besides building
+#   scripts/bench.sh replay     replay only, about eight minutes besides building
 #
 # What is printed as Markdown goes into docs/benchmarks.md as it is; the replay tables are also kept
 # in replay.md of the target folder. LIVE555_MEDIA_SERVER names live555's program (it exists in source
