@@ -38,7 +38,7 @@ const MEETING_TIME: Duration = Duration::from_secs(10);
 const HANDOVER_TIME: Duration = Duration::from_secs(1);
 /// Time to write the answer to a request over HTTP.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
-const READ_BYTES: usize = 16 * 1024;
+const READ_BYTES: usize = 4 * 1024;
 /// A first request fits in.
 const FIRST_BYTES: usize = 512;
 

@@ -26,11 +26,9 @@ pub struct WebSocket<S> {
 }
 
 /// Requests are small.
-const READ_BYTES: usize = 4 * 1024;
+const READ_BYTES: usize = 1024;
 /// Data of one frame.
 const FRAME_BYTES: usize = 64 * 1024;
-/// What a session keeps between its frames of video.
-const KEPT_BYTES: usize = 8 * 1024;
 /// Frames that wait to be written; beyond it nothing is read, so pings cannot pile up pongs.
 const MAX_OUT_BYTES: usize = 2 * FRAME_BYTES;
 
@@ -149,7 +147,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocket<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_drain(cx))?;
-        self.out.shrink_to(KEPT_BYTES);
+        // A thousand sessions keep no buffers between their frames of video.
+        self.out = Vec::new();
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
