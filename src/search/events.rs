@@ -3,16 +3,16 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use dvrgate_index::{EventCursor, EventSelect, Scope, Snapshot, StateQuery};
+use dvrgate_index::{Snapshot, StateQuery};
 use dvrgate_model::{
-    Direction, EventOrigin, Items, Recording, RecordingEvent, Stamp, Topic, Track, TrackKind, Utc,
-    topics,
+    EventOrigin, Items, Recording, RecordingEvent, Stamp, Topic, Track, Utc, topics,
 };
 use dvrgate_soap::{Call, Element, Fault, ns};
 
 use crate::results::{Steps, deliver};
 use crate::service::Search;
 use crate::topic::TopicFilter;
+use crate::walk::{MAX_LOOKED_AT, Walk};
 use crate::wire::{FindEvents, FindResponse, keep_alive, max_matches};
 use crate::xpath::Filter;
 use crate::{faults, notification, scope};
@@ -20,18 +20,10 @@ use crate::{faults, notification, scope};
 /// A search for events: where it stands and what it looks for.
 #[derive(Clone, Debug)]
 pub struct EventSearch {
-    snapshot: Arc<dyn Snapshot>,
-    recordings: Arc<Vec<Arc<Recording>>>,
+    walk: Walk,
     filter: Arc<EventFilter>,
-    from: Utc,
-    to: Utc,
-    direction: Direction,
     /// Virtual events that come first, made when the first result is asked for.
     at_start: StartState,
-    /// The last event that was looked at.
-    after: Option<EventCursor>,
-    /// Whether the events themselves are through.
-    exhausted: bool,
     /// Results that are made but not delivered.
     ready: VecDeque<RecordingEvent>,
 }
@@ -50,31 +42,18 @@ struct EventFilter {
     contents: Vec<Filter>,
 }
 
-/// Events looked at in one request that finds little, before the client is told to ask again.
-const MAX_LOOKED_AT: usize = 50_000;
-/// Events of one question to the index.
-const PAGE: usize = 1000;
-
 /// Starts a search.
 pub async fn find(s: Arc<Search>, call: Call, q: FindEvents) -> Result<FindResponse, Fault> {
     let snapshot = s.index.snapshot();
     let recordings = scope::resolve(&call, &*snapshot, &q.scope.unwrap_or_default())?;
     let filter = q.filter.as_ref().map(EventFilter::read).transpose()?.unwrap_or_default();
-    let end = q.end.unwrap_or(Utc::MAX);
-    let direction = if end < q.start { Direction::Reverse } else { Direction::Forward };
     let search = EventSearch {
-        snapshot,
-        recordings: Arc::new(recordings),
+        walk: Walk::new(snapshot, recordings, q.start, q.end),
         filter: Arc::new(filter),
-        from: q.start.min(end),
-        to: q.start.max(end),
-        direction,
         at_start: match q.include_start_state {
             Some(true) => StartState::Wanted,
             _ => StartState::NotWanted,
         },
-        after: None,
-        exhausted: false,
         ready: VecDeque::new(),
     };
     s.events
@@ -106,7 +85,7 @@ const VIRTUAL: dvrgate_model::EventId = dvrgate_model::EventId(0);
 
 impl Steps for EventSearch {
     fn snapshot(&self) -> Arc<dyn Snapshot> {
-        Arc::clone(&self.snapshot)
+        Arc::clone(self.walk.snapshot())
     }
 
     fn next(&mut self) -> Option<(Utc, Element)> {
@@ -120,11 +99,11 @@ impl Steps for EventSearch {
     }
 
     fn is_through(&self) -> bool {
-        self.exhausted && self.at_start != StartState::Wanted
+        self.walk.is_exhausted() && self.at_start != StartState::Wanted
     }
 
     fn position(&self) -> Utc {
-        self.after.map_or(self.first(), |c| c.time)
+        self.walk.position()
     }
 
     fn advance(&mut self) -> dvrgate_model::Result<()> {
@@ -133,50 +112,25 @@ impl Steps for EventSearch {
 }
 
 impl EventSearch {
-    /// Where it begins, in its own direction.
-    fn first(&self) -> Utc {
-        match self.direction {
-            Direction::Forward => self.from,
-            Direction::Reverse => self.to,
-        }
-    }
-
-    fn scope(&self) -> Scope {
-        Scope { recordings: Some(self.recordings.iter().map(|r| r.token.clone()).collect()) }
-    }
-
     /// Makes more results ready. Blocks on the index.
     fn look(&mut self) -> dvrgate_model::Result<()> {
         if self.at_start == StartState::Wanted {
             // R6.9-5, R6.9-6: at the start point; a search backwards also at its end point.
-            let events = self.states_at(self.first())?;
+            let events = self.states_at(self.walk.first())?;
             self.ready.extend(events);
             self.at_start = StartState::Made;
             return Ok(());
         }
         let mut looked_at = 0;
-        while self.ready.is_empty() && !self.exhausted && looked_at < MAX_LOOKED_AT {
-            let page = self.snapshot.events(&EventSelect {
-                scope: self.scope(),
-                from: self.from,
-                to: self.to,
-                topics: self.filter.exact_topics(),
-                direction: self.direction,
-                limit: PAGE,
-                after: self.after,
-            })?;
-            looked_at += page.items.len();
-            let found = page.items.into_iter().filter(|e| self.filter.matches(e));
+        while self.ready.is_empty() && !self.walk.is_exhausted() && looked_at < MAX_LOOKED_AT {
+            let events = self.walk.page(self.filter.exact_topics())?;
+            looked_at += events.len();
+            let found = events.into_iter().filter(|e| self.filter.matches(e));
             let found: Vec<_> = found.map(|e| self.on_its_track(e)).collect();
             self.ready.extend(found);
-            self.exhausted = page.next.is_none();
-            self.after = page.next.or(self.after);
         }
-        if self.exhausted
-            && self.direction == Direction::Reverse
-            && self.at_start == StartState::Made
-        {
-            let events = self.states_at(self.from)?;
+        if self.walk.is_exhausted() && self.walk.is_reverse() && self.at_start == StartState::Made {
+            let events = self.states_at(self.walk.earliest())?;
             self.ready.extend(events);
         }
         Ok(())
@@ -186,9 +140,7 @@ impl EventSearch {
     /// what the gateway says of its own recordings is not (R4-3).
     fn on_its_track(&self, mut event: RecordingEvent) -> RecordingEvent {
         if event.track.is_none() && event.origin != EventOrigin::Derived {
-            let recording = self.recordings.iter().find(|r| r.token == event.recording);
-            let tracks = recording.map(|r| r.tracks.as_slice()).unwrap_or_default();
-            let metadata = tracks.iter().find(|t| t.kind == TrackKind::Metadata);
+            let metadata = self.walk.metadata_track(&event.recording);
             let holds = |t: &&Track| t.data.is_some_and(|d| d.contains(event.at.utc));
             event.track = metadata.filter(holds).map(|t| t.token.clone());
         }
@@ -198,15 +150,16 @@ impl EventSearch {
     /// Virtual events: the state of every property at an instant, and of the recording history even
     /// where nothing was ever recorded before it.
     fn states_at(&self, at: Utc) -> dvrgate_model::Result<Vec<RecordingEvent>> {
-        let known = self.snapshot.state_at(&StateQuery {
-            scope: self.scope(),
+        let known = self.walk.snapshot().state_at(&StateQuery {
+            scope: self.walk.scope(),
             at,
             topics: self.filter.exact_topics(),
         })?;
         let have: HashSet<(String, String)> =
             known.iter().map(|e| (e.topic.to_string(), Items::encode(&e.items.source))).collect();
         let missing = self
-            .recordings
+            .walk
+            .recordings()
             .iter()
             .flat_map(|r| unrecorded(r))
             .filter(|e| !have.contains(&(e.topic.to_string(), Items::encode(&e.items.source))));

@@ -22,6 +22,7 @@ mod scope;
 mod service;
 mod session;
 mod topic;
+mod walk;
 mod wire;
 pub mod xpath;
 

@@ -6,15 +6,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use dvrgate_index::{EventCursor, EventSelect, Scope, Snapshot, SpanQuery};
+use dvrgate_index::{Snapshot, SpanQuery};
 use dvrgate_model::{
-    Direction, EventOrigin, Recording, RecordingEvent, RecordingToken, TrackKind, TrackToken, Utc,
-    UtcRange,
+    Direction, EventOrigin, RecordingEvent, RecordingToken, TrackToken, Utc, UtcRange,
 };
 use dvrgate_soap::{Call, Element, Fault, Simple as _, ns};
 
 use crate::results::{Steps, deliver};
 use crate::service::Search;
+use crate::walk::{MAX_LOOKED_AT, Walk};
 use crate::wire::{FindMetadata, FindResponse, keep_alive, max_matches};
 use crate::xpath::Filter;
 use crate::{faults, notification, scope};
@@ -22,14 +22,8 @@ use crate::{faults, notification, scope};
 /// A search for documents.
 #[derive(Clone, Debug)]
 pub struct MetadataSearch {
-    snapshot: Arc<dyn Snapshot>,
-    recordings: Arc<Vec<Arc<Recording>>>,
+    walk: Walk,
     filter: Arc<Filter>,
-    from: Utc,
-    to: Utc,
-    direction: Direction,
-    after: Option<EventCursor>,
-    exhausted: bool,
     /// Events of the newest instant: more of it may follow.
     instant: Vec<RecordingEvent>,
     ready: VecDeque<Found>,
@@ -43,26 +37,14 @@ struct Found {
     at: Utc,
 }
 
-/// Events of one question to the index.
-const PAGE: usize = 1000;
-/// Events looked at in one step.
-const MAX_LOOKED_AT: usize = 50_000;
-
 /// Starts a search.
 pub async fn find(s: Arc<Search>, call: Call, q: FindMetadata) -> Result<FindResponse, Fault> {
     let snapshot = s.index.snapshot();
     let recordings = scope::resolve(&call, &*snapshot, &q.scope.unwrap_or_default())?;
     let filter = Filter::parse(&q.filter.stream).map_err(faults::invalid_argument)?;
-    let end = q.end.unwrap_or(Utc::MAX);
     let search = MetadataSearch {
-        snapshot,
-        recordings: Arc::new(recordings),
+        walk: Walk::new(snapshot, recordings, q.start, q.end),
         filter: Arc::new(filter),
-        from: q.start.min(end),
-        to: q.start.max(end),
-        direction: if end < q.start { Direction::Reverse } else { Direction::Forward },
-        after: None,
-        exhausted: false,
         instant: Vec::new(),
         ready: VecDeque::new(),
     };
@@ -79,7 +61,7 @@ pub async fn results(s: Arc<Search>, call: Call) -> Result<Element, Fault> {
 
 impl Steps for MetadataSearch {
     fn snapshot(&self) -> Arc<dyn Snapshot> {
-        Arc::clone(&self.snapshot)
+        Arc::clone(self.walk.snapshot())
     }
 
     fn next(&mut self) -> Option<(Utc, Element)> {
@@ -97,32 +79,19 @@ impl Steps for MetadataSearch {
     }
 
     fn is_through(&self) -> bool {
-        self.exhausted
+        self.walk.is_exhausted()
     }
 
     fn position(&self) -> Utc {
-        match (self.after, self.direction) {
-            (Some(cursor), _) => cursor.time,
-            (None, Direction::Forward) => self.from,
-            (None, Direction::Reverse) => self.to,
-        }
+        self.walk.position()
     }
 
     fn advance(&mut self) -> dvrgate_model::Result<()> {
         let mut looked_at = 0;
-        while self.ready.is_empty() && !self.exhausted && looked_at < MAX_LOOKED_AT {
-            let scope = self.recordings.iter().map(|r| r.token.clone()).collect();
-            let page = self.snapshot.events(&EventSelect {
-                scope: Scope { recordings: Some(scope) },
-                from: self.from,
-                to: self.to,
-                topics: None,
-                direction: self.direction,
-                limit: PAGE,
-                after: self.after,
-            })?;
-            looked_at += page.items.len();
-            for event in page.items {
+        while self.ready.is_empty() && !self.walk.is_exhausted() && looked_at < MAX_LOOKED_AT {
+            let events = self.walk.page(None)?;
+            looked_at += events.len();
+            for event in events {
                 if self.instant.first().is_some_and(|e| e.at.utc != event.at.utc) {
                     self.finish_instant()?;
                 }
@@ -131,9 +100,7 @@ impl Steps for MetadataSearch {
                     self.instant.push(event);
                 }
             }
-            self.exhausted = page.next.is_none();
-            self.after = page.next.or(self.after);
-            if self.exhausted {
+            if self.walk.is_exhausted() {
                 self.finish_instant()?;
             }
         }
@@ -163,12 +130,8 @@ impl MetadataSearch {
         recording: &RecordingToken,
         at: Utc,
     ) -> dvrgate_model::Result<Option<TrackToken>> {
-        let recording = self.recordings.iter().find(|r| r.token == *recording);
-        let tracks = recording.map(|r| r.tracks.as_slice()).unwrap_or_default();
-        let Some(track) = tracks.iter().find(|t| t.kind == TrackKind::Metadata) else {
-            return Ok(None);
-        };
-        let spans = self.snapshot.spans(&SpanQuery {
+        let Some(track) = self.walk.metadata_track(recording) else { return Ok(None) };
+        let spans = self.walk.snapshot().spans(&SpanQuery {
             track: track.token.clone(),
             range: UtcRange::clamped(at, at.plus_us(1)),
             direction: Direction::Forward,
