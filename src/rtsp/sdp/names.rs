@@ -2,38 +2,23 @@
 
 use dvrgate_model::Codec;
 
-/// Encoding names of `a=rtpmap`.
+/// Encoding names of `a=rtpmap`: those of the model but for three.
 pub(super) fn encoding_name(codec: Codec) -> &'static str {
     match codec {
-        Codec::H264 => "H264",
-        Codec::H265 => "H265",
         Codec::Mpeg4 => "MP4V-ES",
-        Codec::Jpeg => "JPEG",
-        Codec::Pcmu => "PCMU",
-        Codec::Pcma => "PCMA",
-        Codec::G726 { kbit: 16 } => "G726-16",
-        Codec::G726 { kbit: 24 } => "G726-24",
-        Codec::G726 { kbit: 40 } => "G726-40",
-        Codec::G726 { .. } => "G726-32",
         Codec::Aac => "mpeg4-generic",
         Codec::Metadata => "vnd.onvif.metadata",
+        other => other.name(),
     }
 }
 
 pub(super) fn codec_of(name: &str) -> Option<Codec> {
-    Some(match name.to_ascii_uppercase().as_str() {
-        "H264" => Codec::H264,
-        "H265" | "HEVC" => Codec::H265,
-        "MP4V-ES" => Codec::Mpeg4,
-        "JPEG" => Codec::Jpeg,
-        "PCMU" => Codec::Pcmu,
-        "PCMA" => Codec::Pcma,
-        "G726-16" => Codec::G726 { kbit: 16 },
-        "G726-24" => Codec::G726 { kbit: 24 },
-        "G726-32" => Codec::G726 { kbit: 32 },
-        "G726-40" => Codec::G726 { kbit: 40 },
-        "MPEG4-GENERIC" => Codec::Aac,
-        "VND.ONVIF.METADATA" => Codec::Metadata,
-        _ => return None,
-    })
+    match name.to_ascii_uppercase().as_str() {
+        "HEVC" => Some(Codec::H265),
+        "MP4V-ES" => Some(Codec::Mpeg4),
+        "MPEG4-GENERIC" => Some(Codec::Aac),
+        "VND.ONVIF.METADATA" => Some(Codec::Metadata),
+        // The model's own names of those three are none of `a=rtpmap`.
+        name => Codec::from_name(name).filter(|codec| encoding_name(*codec) == name),
+    }
 }
